@@ -1,0 +1,3 @@
+from jaxgan.cli import main
+
+main()

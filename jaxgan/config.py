@@ -1,0 +1,135 @@
+"""What a run was asked to be: options common to all recipes, and dataclasses to and from JSON and flags."""
+
+import contextlib
+import dataclasses
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+class RequestError(ValueError):
+    """A mistake in what was asked for: one line that says what is wrong and what would be right."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The flags that every recipe has."""
+
+    steps: int = 1000
+    """Length of the run in steps; one step consumes one batch."""
+    batch: int = 64
+    """Examples a step."""
+    seed: int = 0
+    """Everything random follows from it."""
+    data: str = "digits"
+    """A name (see `jaxgan data`), folder:PATH (subfolders are classes) or npz:PATH."""
+    data_dir: str | None = None
+    """Where prepared data sets lie, or a folder with a data set's official files."""
+    size: int | None = None
+    """Side in pixels to which folder: images are resized."""
+    resizer: Literal["box", "bilinear", "bicubic", "lanczos", "nearest"] = "lanczos"
+    """Filter of that resizing."""
+    features: str = "auto"
+    """Feature net of the evaluation: classifier, random-conv, or a run of `classifier`; auto is the
+    classifier of the data set (trained once, then cached) where there are labels."""
+    evaluate_samples: int = 2000
+    """Generated samples an evaluation."""
+    outdir: str = "runs"
+    """Where run folders are made."""
+    name: str | None = None
+    """Name of the run's folder; by default NUMBER-RECIPE-DATA-seedSEED."""
+    devices: int | None = None
+    """Devices to train on; by default as many as help."""
+    log_every: int = 50
+    """Steps between rows of metrics."""
+    sample_every: int = 500
+    """Steps between sample sheets, 0 for the last step only."""
+    save_every: int = 1000
+    """Steps between checkpoints, 0 for the last step only."""
+    evaluate_every: int = 0
+    """Steps between evaluations, 0 for the last step only."""
+    keep: int = 3
+    """Checkpoints to keep besides the best."""
+    on_collapse: Literal["warn", "stop", "rollback"] = "warn"
+    """When the samples collapse: go on, stop with status 3, or go back to a checkpoint with another key."""
+    resume_from: str | None = None
+    """A run whose trained parameters this one starts from."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "keep", "evaluate_samples"):
+            if getattr(self, name) < 1:
+                raise RequestError(f"--{name.replace('_', '-')} is at least 1, got {getattr(self, name)}")
+        for name in ("log_every", "sample_every", "save_every", "evaluate_every"):
+            if getattr(self, name) < 0:
+                raise RequestError(f"--{name.replace('_', '-')} is at least 0, got {getattr(self, name)}")
+        if not 0 <= self.seed < 2**32:
+            raise RequestError(f"--seed lies in 0..{2**32 - 1}, got {self.seed}")
+        if self.evaluate_samples < 2:
+            raise RequestError("--evaluate-samples is at least 2: a covariance needs two samples")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Values that belong together: a recipe's config, and options that differ from the common defaults."""
+
+    config: Any
+    options: Options
+
+
+def to_json(value: Any) -> dict[str, Any]:
+    """A config as a JSON object."""
+    return json.loads(json.dumps(dataclasses.asdict(value)))
+
+
+def from_json(kind: type[T], values: dict[str, Any]) -> T:
+    """The inverse of `to_json`; unknown and missing fields and wrong types are refused by name."""
+    hints = get_type_hints(kind)
+    fields = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if fields != set(values):
+        odd = sorted(fields ^ set(values))
+        raise RequestError(f"fields {odd} do not belong to this version's {kind.__name__}")
+    return kind(**{name: _typed(name, value, hints[name]) for name, value in values.items()})
+
+
+def _typed(name: str, value: Any, hint: Any) -> Any:
+    if get_origin(hint) is tuple:
+        value = tuple(value)
+    allowed = get_args(hint) if get_origin(hint) is not None and get_origin(hint) is not tuple else (hint,)
+    if get_origin(hint) is Literal:
+        if value not in allowed:
+            raise RequestError(f"{name} is one of {list(allowed)}, got {value!r}")
+        return value
+    kinds = tuple(get_origin(k) or k for k in allowed)
+    if not isinstance(value, kinds) and not (float in kinds and isinstance(value, int)):
+        raise RequestError(f"{name} has type {type(value).__name__}, expected {hint}")
+    return value
+
+
+def parse(kind: type[T], arguments: Sequence[str], program: str, default: T | None = None, description: str = "") -> T:
+    """Reads flags into a dataclass; mistakes become a `RequestError` of one line. ``--help`` prints and exits."""
+    import tyro
+
+    errors = io.StringIO()
+    keywords = {} if default is None else {"default": default}
+    try:
+        with contextlib.redirect_stderr(errors):
+            return tyro.cli(kind, args=list(arguments), prog=program, description=description, **keywords)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise RequestError(_one_line(errors.getvalue(), program)) from None
+
+
+def _one_line(box: str, program: str) -> str:
+    """The message inside the box that tyro draws, and its suggestion if it has one."""
+    lines = [line.strip("│╭╮╰╯ ").strip() for line in box.splitlines() if line.startswith("│")]
+    rules = [i for i, line in enumerate(lines) if line and set(line) == {"─"}] + [len(lines)]
+    message = " ".join(lines[: rules[0]])
+    rest = lines[rules[0] + 1 : rules[1]] if len(rules) > 1 else []
+    if rest and rest[0].startswith("Perhaps you meant"):
+        message += f" (perhaps you meant {next((line for line in rest if line.startswith('--')), '')})"
+    return f"{message}; see {program} --help"

@@ -1,0 +1,362 @@
+"""Pages about runs: `write_report` for one, `write_comparison` for several, `summary` for a terminal.
+
+A page is one file that needs no network: pictures are embedded, curves are inline SVG, and a content
+security policy forbids the browser to load anything else. Everything that came from a run is escaped.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxgan.evaluation.chart import NUM_COLOURS, Series, format_number, line_chart
+from jaxgan.evaluation.page import as_text, definitions, escaped, flattened, note, picture, section, table, write_page
+from jaxgan.evaluation.record import (
+    Record,
+    best_row,
+    direction,
+    evaluation_curves,
+    last_evaluations,
+    log_curves,
+    measured,
+    number,
+    protocol,
+    read_record,
+    summary,
+)
+
+__all__ = ["summary", "write_comparison", "write_report"]
+
+NUM_GRIDS = 12
+# Beside others a picture above this size is shrunk, so that a page of 256x256 grids stays a few megabytes.
+EMBED_BYTES = 400_000
+EMBED_BYTES_LARGE = 3_000_000
+
+
+def write_report(run_directory: str | Path) -> Path:
+    """Writes report.html into a run directory and returns its path; an older report is replaced.
+
+    The page shows the command, events and warnings, the final and the best metrics, samples over time beside
+    reals, curves, the configuration and the manifest. A run that is still going, was interrupted or lost files
+    gets a page with what there is and a note on what is missing. Raises ValueError for a directory that is not a run.
+    """
+    record = read_record(run_directory)
+    body = [
+        _header(record),
+        _warnings(record),
+        _metrics(record),
+        _samples(record),
+        _curves(record),
+        _configuration(record),
+        _manifest(record),
+    ]
+    return write_page(record.directory / "report.html", record.name, body)
+
+
+def write_comparison(run_directories: Sequence[str | Path], out_path: str | Path) -> Path:
+    """Writes one page about several runs to `out_path` and returns it: metrics, differing settings, samples, curves.
+
+    The best value of a metric is marked only when all runs were measured alike (same feature net,
+    reference and counts); otherwise the page says in what they differ. Raises ValueError for no run at all, and
+    for a directory that is not a run.
+    """
+    if not run_directories:
+        raise ValueError("write_comparison needs at least one run directory")
+    runs = _labelled([read_record(directory) for directory in run_directories])
+    title = f"{len(runs)} runs compared"
+    names = "".join(
+        f'<li><i style="background:var(--line-{place % NUM_COLOURS})"></i>{escaped(label)}</li>'
+        for place, label in enumerate(runs)
+    )
+    body = [
+        f'<header><h1>{escaped(title)}</h1><ul class="legend">{names}</ul></header>',
+        _warning_box(
+            [
+                (label, text)
+                for label, record in runs.items()
+                for text in (*(f"{head} {message}" for head, message in _events(record)), *_notes(record))
+            ]
+        ),
+        _compared_metrics(runs),
+        _compared_settings(runs),
+        _compared_samples(runs),
+        _compared_curves(runs),
+    ]
+    return write_page(Path(out_path), title, body)
+
+
+def _header(record: Record) -> str:
+    options, manifest = record.options, record.manifest
+    steps = options.get("steps")
+    seconds = [number(row.get("seconds")) for row in record.log]
+    facts = {
+        "recipe": record.recipe,
+        "data": options.get("data", _mapping(manifest.get("data")).get("name")),
+        "seed": options.get("seed"),
+        "step": f"{record.step:,}" + ("" if steps is None else f" of {format_number(number(steps))}"),
+        "trained for": _duration(seconds[-1]) if seconds and math.isfinite(seconds[-1]) else None,
+        "device": _devices(manifest.get("devices")),
+        "date": manifest.get("date"),
+    }
+    items = "".join(
+        f"<div><dt>{escaped(name)}</dt><dd>{escaped(value)}</dd></div>"
+        for name, value in facts.items()
+        if value is not None
+    )
+    command = manifest.get("command")
+    line = f"<pre><code>{escaped(command)}</code></pre>" if command else note("the command was not recorded")
+    return f'<header><h1>{escaped(record.name)}</h1><dl class="facts">{items}</dl>{line}</header>'
+
+
+def _notes(record: Record) -> list[str]:
+    """What a reader must know before the numbers: unreadable files, losses that were not finite, an unfinished run."""
+    notes = list(record.problems)
+    for name, (steps, values) in log_curves(record).items():
+        bad = steps[~np.isfinite(values)]
+        if _is_loss(name) and len(bad):
+            notes.append(f"{name} is not finite in {len(bad)} of {len(steps)} rows, first at step {bad[0]:,}")
+    steps_asked = number(record.options.get("steps"))
+    if record.step < steps_asked:
+        notes.append(f"the run stands at step {record.step:,} of {format_number(steps_asked)}")
+    return notes
+
+
+def _warnings(record: Record) -> str:
+    return _warning_box([*_events(record), *(("", text) for text in _notes(record))])
+
+
+def _events(record: Record) -> list[tuple[str, str]]:
+    return [
+        (f"step {int(row['step']):,} · {as_text(row['event'])}", as_text(row.get("message", "")))
+        for row in record.events
+    ]
+
+
+def _warning_box(notes: Sequence[tuple[str, str]]) -> str:
+    items = "".join(f"<li>{f'<b>{escaped(head)}</b> ' if head else ''}{escaped(text)}</li>" for head, text in notes)
+    return section("Events and warnings", f"<ul>{items}</ul>", "warnings") if notes else ""
+
+
+def _metrics(record: Record) -> str:
+    parts = []
+    for kind, last in last_evaluations(record).items():
+        values = measured(last)
+        rows = []
+        for name in _without_errors(values):
+            best = best_row(record, kind, name)
+            value, step = (format_number(number(best[name])), f"{int(best['step']):,}") if best else ("–", "–")
+            rows.append(
+                f"<tr><th>{_metric_name(name)}</th><td><b>{escaped(_with_error(values, name))}</b></td>"
+                f"<td>{escaped(value)}</td><td>{step}</td></tr>"
+            )
+        head = (
+            f"<tr><th>{escaped(kind)}</th><th>last, step {int(last['step']):,}</th><th>best</th><th>at step</th></tr>"
+        )
+        parts.append(table(head, rows) + note(_protocol_line(last)))
+    return section("Metrics", "".join(parts) or note("no evaluation was made"))
+
+
+def _samples(record: Record) -> str:
+    large = [picture(path, f"samples, step {step:,}", EMBED_BYTES_LARGE) for step, path in record.samples[-1:]]
+    if record.reals is not None:
+        large.append(picture(record.reals, "reals", EMBED_BYTES_LARGE))
+    if not large:
+        return section("Samples", note("no samples were saved"))
+    strip = ""
+    if len(record.samples) > 1:
+        chosen = _evenly(record.samples, NUM_GRIDS)
+        pictures = "".join(picture(path, f"step {step:,}", EMBED_BYTES) for step, path in chosen)
+        strip = f'<h3>Over time</h3><div class="strip">{pictures}</div>'
+    return section("Samples", f'<div class="pair">{"".join(large)}</div>{strip}')
+
+
+def _curves(record: Record) -> str:
+    """All losses in one chart; every other metric in its own, for scales differ, sorted by the prefix of its name."""
+    log, evaluations = log_curves(record), evaluation_curves(record)
+    losses = [Series(name, *curve) for name, curve in log.items() if _is_loss(name)]
+    first = [line_chart(losses, "losses")] if losses else []
+    first += [line_chart([Series(name, *evaluations[name])], name) for name in _without_errors(evaluations)]
+    groups: dict[str, list[str]] = {}
+    constants = []
+    for name, (steps, values) in log.items():
+        if _is_loss(name) or name == "seconds":
+            continue
+        if len(values) > 1 and (values == values[0]).all():
+            constants.append(f"{name} = {format_number(float(values[0]))}")
+        else:
+            groups.setdefault(name.rpartition("/")[0], []).append(line_chart([Series(name, steps, values)], name))
+    second = [chart for charts in groups.values() for chart in charts]
+    content = f'<div class="charts">{"".join(first + second)}</div>' if first or second else note("nothing was logged")
+    if constants:
+        content += note(f"constant throughout: {', '.join(constants)}")
+    return section("Curves", content)
+
+
+def _configuration(record: Record) -> str:
+    tables = definitions("options", record.options) + definitions(f"recipe {record.recipe}", record.config)
+    return section("Configuration", f'<div class="columns">{tables}</div>')
+
+
+def _manifest(record: Record) -> str:
+    flat, nested = {"jaxgan": record.version}, {}
+    for name, value in record.manifest.items():
+        if name == "parameters":
+            nested[name] = {player: format_number(number(count)) for player, count in _mapping(value).items()}
+        elif isinstance(value, dict):
+            nested[name] = value
+        elif name != "command":
+            flat[name] = value
+    tables = definitions("run", flat) + "".join(definitions(name, value) for name, value in nested.items())
+    return section("Manifest", f'<div class="columns">{tables}</div>')
+
+
+def _compared_metrics(runs: Mapping[str, Record]) -> str:
+    lasts = {label: last_evaluations(record) for label, record in runs.items()}
+    parts = []
+    for kind in dict.fromkeys(kind for last in lasts.values() for kind in last):
+        rows = {label: last.get(kind, {}) for label, last in lasts.items()}
+        values = {label: measured(row) for label, row in rows.items()}
+        names = list(dict.fromkeys(name for one in values.values() for name in _without_errors(one)))
+        differing = _differing([protocol(row) for row in rows.values() if row])
+        best = {name: _best([one.get(name, math.nan) for one in values.values()], name) for name in names}
+        table_rows = []
+        for label, row in rows.items():
+            cells = []
+            for name in names:
+                marked = not differing and values[label].get(name) == best[name] is not None
+                cells.append(f"<td{' class=best' if marked else ''}>{escaped(_with_error(values[label], name))}</td>")
+            step = f"{int(row['step']):,}" if row else "–"
+            table_rows.append(f"<tr><th>{escaped(label)}</th><td>{step}</td>{''.join(cells)}</tr>")
+        head = "".join(f"<th>{_metric_name(name)}</th>" for name in names)
+        parts.append(table(f"<tr><th>{escaped(kind)}</th><th>step</th>{head}</tr>", table_rows))
+        if differing:
+            parts.append(
+                note(f"not comparable: the runs were measured with different {', '.join(differing)}", "caution")
+            )
+        else:
+            parts.append(note(_protocol_line(next(row for row in rows.values() if row))))
+    return section("Final metrics", "".join(parts) or note("no run was evaluated"))
+
+
+def _compared_settings(runs: Mapping[str, Record]) -> str:
+    settings = [
+        {"recipe": record.recipe, "jaxgan": record.version}
+        | flattened(record.options, "options.")
+        | flattened(record.config, "config.")
+        | flattened(_mapping(record.manifest.get("data")), "data.")
+        for record in runs.values()
+    ]
+    rows = []
+    for name in _differing(settings):
+        cells = "".join(f"<td>{escaped(one[name]) if name in one else '–'}</td>" for one in settings)
+        rows.append(f"<tr><th>{escaped(name)}</th>{cells}</tr>")
+    head = f"<tr><th></th>{''.join(f'<th>{escaped(label)}</th>' for label in runs)}</tr>"
+    return section("Settings that differ", table(head, rows) if rows else note("the runs have the same settings"))
+
+
+def _compared_samples(runs: Mapping[str, Record]) -> str:
+    pictures = [
+        picture(path, f"{label}, step {step:,}", EMBED_BYTES)
+        for label, record in runs.items()
+        for step, path in record.samples[-1:]
+    ]
+    reals = [record.reals for record in runs.values() if record.reals is not None]
+    pictures += [picture(path, "reals", EMBED_BYTES) for path in reals[:1]]
+    content = f'<div class="pair">{"".join(pictures)}</div>' if pictures else note("no samples were saved")
+    return section("Final samples", content)
+
+
+def _compared_curves(runs: Mapping[str, Record]) -> str:
+    curves = {}
+    for label, record in runs.items():
+        evaluations, log = evaluation_curves(record), log_curves(record)
+        curves[label] = {name: evaluations[name] for name in _without_errors(evaluations)}
+        curves[label] |= {name: curve for name, curve in log.items() if _is_loss(name)}
+    absent = (np.zeros(0), np.zeros(0))
+    charts = [
+        # A run without this metric keeps its place, so that a run has one colour in all charts.
+        line_chart([Series(label, *one.get(name, absent)) for label, one in curves.items()], name)
+        for name in dict.fromkeys(name for one in curves.values() for name in one)
+    ]
+    return section("Curves", f'<div class="charts">{"".join(charts)}</div>' if charts else note("nothing was logged"))
+
+
+def _labelled(records: Sequence[Record]) -> dict[str, Record]:
+    """Records by directory name, with the path where names repeat. One directory given twice is one run."""
+    names = [record.name for record in records]
+    return {
+        record.name if names.count(record.name) == 1 else str(record.directory.resolve()): record for record in records
+    }
+
+
+def _differing(descriptions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names whose values are not the same, or not there, in all descriptions."""
+    absent = object()
+    names = dict.fromkeys(name for one in descriptions for name in one)
+    return [
+        name
+        for name in names
+        if any(one.get(name, absent) != descriptions[0].get(name, absent) for one in descriptions)
+    ]
+
+
+def _best(values: Iterable[float], metric: str) -> float | None:
+    """The best finite value; None when the metric has no known direction or all values are the same."""
+    finite = {value for value in values if math.isfinite(value)}
+    sign = direction(metric)
+    return max(finite, key=lambda value: sign * value) if sign and len(finite) > 1 else None
+
+
+def _evenly(samples: Sequence[tuple[int, Path]], count: int) -> list[tuple[int, Path]]:
+    """At most `count` of the samples, evenly spaced in order, first and last included."""
+    places = np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int))
+    return [samples[place] for place in places]
+
+
+def _without_errors(values: Mapping[str, Any]) -> list[str]:
+    """The metrics, less each standard error that is shown behind its metric."""
+    suffix = "_standard_error"
+    return [name for name in values if not (name.endswith(suffix) and name.removesuffix(suffix) in values)]
+
+
+def _with_error(values: Mapping[str, float], name: str) -> str:
+    if name not in values:
+        return "–"
+    error = values.get(f"{name}_standard_error")
+    return format_number(values[name]) + ("" if error is None else f" ± {format_number(error)}")
+
+
+def _protocol_line(row: Mapping[str, Any]) -> str:
+    return " · ".join(f"{name}: {as_text(value)}" for name, value in protocol(row).items())
+
+
+def _metric_name(name: str) -> str:
+    arrow, meaning = {1: ("↑", "higher is better"), -1: ("↓", "lower is better"), 0: ("", "")}[direction(name)]
+    return f'{escaped(name)} <span class="arrow" title="{meaning}">{arrow}</span>' if arrow else escaped(name)
+
+
+def _is_loss(name: str) -> bool:
+    return name.rsplit("/", 1)[-1] == "loss"
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _devices(devices: Any) -> str | None:
+    if not isinstance(devices, list):
+        return None if devices is None else as_text(devices)
+    names = [as_text(device) for device in devices]
+    return ", ".join(
+        f"{names.count(name)} × {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names)
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.3g} s"

@@ -1,0 +1,37 @@
+"""The one bridge from a Flax linen module to a `Net`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.arrays import Array, Key
+from jaxgan.game import Net
+
+
+def adapt(module: nn.Module, *shapes: Sequence[int], couples_batch: bool = False) -> Net:
+    """A linen module as a `Net` of pure functions.
+
+    module: its __call__ takes the inputs and a keyword ``train: bool``.
+    shapes: one shape per input, without the batch axis; float32 inputs of batch 2 initialise it.
+    couples_batch: see `Net`; the module's fields decide it, the caller says it.
+    """
+
+    def init(key: Key) -> Mapping[str, Any]:
+        params_key, noise_key = jax.random.split(key)
+        inputs = [jnp.zeros((2, *shape), jnp.float32) for shape in shapes]
+        return module.init({"params": params_key, "noise": noise_key}, *inputs, train=True)
+
+    def apply(
+        variables: Mapping[str, Any], *inputs: Array, key: Key | None = None, train: bool = True
+    ) -> tuple[Any, Mapping[str, Any]]:
+        running = [name for name in variables if name != "params"] if train else []
+        # "noise" is the one random stream of our modules: dropout and injected noise draw from it
+        rngs = {} if key is None else {"noise": key}
+        if not running:
+            return module.apply(variables, *inputs, train=train, rngs=rngs), {}
+        return module.apply(variables, *inputs, train=train, rngs=rngs, mutable=running)
+
+    return Net(init, apply, couples_batch)

@@ -1,0 +1,151 @@
+"""DCGAN on images of any size with even sides.
+
+Radford, Metz, Chintala, "Unsupervised Representation Learning with Deep Convolutional Generative
+Adversarial Networks", 2016, arXiv 1511.06434.
+
+    jaxgan train dcgan                                  real 8x8 digits, two CPU cores
+    jaxgan train dcgan --preset paper --data cifar10    the paper's width, batch and optimizer
+
+Preset `cpu` differs from the paper in width, an R1 penalty in place of the discriminator's batch
+normalization, and averaged generator weights: with 1,500 training images, the paper's discriminator
+memorises them. Expected on `digits`: see the README's table, made by experiments/first_run.py.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import optax
+
+from jaxgan.config import Options, Preset
+from jaxgan.data.images import batches
+from jaxgan.game import Player, every
+from jaxgan.games.two_player import collapse_alarm, gradient_penalty, two_player
+from jaxgan.latent import normal_prior
+from jaxgan.losses import adversarial, penalties
+from jaxgan.nets import dcgan
+from jaxgan.nets.adapt import adapt
+from jaxgan.nets.layers import BatchNorm, LayerNorm
+from jaxgan.nets.precision import DTYPES
+from jaxgan.recipes.dataset import Data
+from jaxgan.recipes.judging import draw_images, generate_with, image_evaluation, need_images
+from jaxgan.training.recipe import Recipe, Stage
+
+LOSSES = {
+    "non_saturating": adversarial.non_saturating,
+    "minimax": adversarial.minimax,
+    "hinge": adversarial.hinge,
+    "wasserstein": adversarial.wasserstein,
+}
+NORMALIZATIONS = {"none": None, "batch": BatchNorm, "layer": LayerNorm}
+
+
+@dataclass(frozen=True)
+class Config:
+    latent: int = 64
+    """Dimensions of the latent."""
+    width: int = 32
+    """Channels at the largest hidden resolution; they double towards the smallest."""
+    depth: int = 0
+    """Halvings of the picture, 0 for down to about 4 pixels."""
+    generator_normalization: Literal["none", "batch", "layer"] = "batch"
+    """Normalization of the generator."""
+    discriminator_normalization: Literal["none", "batch", "layer"] = "none"
+    """Normalization of the discriminator; a gradient penalty excludes batch."""
+    loss: Literal["non_saturating", "minimax", "hinge", "wasserstein"] = "non_saturating"
+    """Adversarial loss."""
+    r1_weight: float = 1.0
+    """Weight of the squared gradient at real images (half the paper's gamma), 0 for none."""
+    gradient_penalty_weight: float = 0.0
+    """Weight of WGAN-GP's penalty, 0 for none."""
+    discriminator_steps: int = 1
+    """Discriminator steps before each generator step."""
+    generator_learning_rate: float = 5e-4
+    """Adam's step size for the generator."""
+    discriminator_learning_rate: float = 5e-4
+    """Adam's step size for the discriminator."""
+    beta1: float = 0.5
+    """Adam's decay of the first moment."""
+    beta2: float = 0.99
+    """Adam's decay of the second moment."""
+    ema_decay: float = 0.995
+    """Averaging of the generator's weights, 0 for none."""
+    flip: bool = False
+    """Mirror half of the images (not for digits)."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision inside the nets; parameters, logits and losses are float32."""
+
+
+PRESETS = {
+    "cpu": Preset(Config(), Options(steps=4000, batch=64, data="digits")),
+    "paper": Preset(
+        Config(
+            latent=100,
+            width=64,
+            generator_normalization="batch",
+            discriminator_normalization="batch",
+            r1_weight=0.0,
+            generator_learning_rate=2e-4,
+            discriminator_learning_rate=2e-4,
+            beta2=0.999,
+            ema_decay=0.0,
+        ),
+        Options(steps=50_000, batch=128, data="cifar10", sample_every=2500, save_every=5000),
+    ),
+}
+
+
+def make(config: Config, options: Options, data: Data) -> Recipe:
+    images = need_images("dcgan", data)
+    dtype, depth = DTYPES[config.dtype], config.depth or None
+    generator_net = adapt(
+        dcgan.Generator(
+            images.size,
+            config.width,
+            depth,
+            normalization=NORMALIZATIONS[config.generator_normalization],
+            dtype=dtype,
+        ),
+        (config.latent,),
+        couples_batch=config.generator_normalization == "batch",
+    )
+    discriminator_net = adapt(
+        dcgan.Discriminator(
+            images.size,
+            config.width,
+            depth,
+            normalization=NORMALIZATIONS[config.discriminator_normalization],
+            dtype=dtype,
+        ),
+        images.size,
+        couples_batch=config.discriminator_normalization == "batch",
+    )
+    adam = partial(optax.adam, b1=config.beta1, b2=config.beta2)
+    terms = [
+        gradient_penalty(penalty, weight, discriminator_net)
+        for penalty, weight in (
+            (penalties.r1, config.r1_weight),
+            (penalties.wgan_gp, config.gradient_penalty_weight),
+        )
+        if weight
+    ]
+    prior = normal_prior(config.latent)
+    game = two_player(
+        Player(generator_net, adam(config.generator_learning_rate), config.ema_decay or None),
+        Player(discriminator_net, adam(config.discriminator_learning_rate)),
+        LOSSES[config.loss],
+        prior,
+        discriminator_terms=terms,
+        generator_when=every(config.discriminator_steps),
+    )
+    generate = generate_with(generator_net)
+    return Recipe(
+        stages=(Stage(game, options.steps, batches(images, options.batch, options.seed, config.flip)),),
+        prior=prior,
+        generate=generate,
+        draw=draw_images,
+        reals=images.image[:64],
+        evaluations={"images": image_evaluation(images, options, generate, prior)},
+        best=("images", "frechet_distance", 1),
+        alarm=partial(collapse_alarm, logits_are_odds=config.loss != "wasserstein"),
+    )

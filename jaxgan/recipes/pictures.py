@@ -1,0 +1,49 @@
+"""Pictures of what was trained that are more than a sheet of samples."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from PIL import Image
+
+from jaxgan.arrays import image_grid, to_uint8
+from jaxgan.config import RequestError
+from jaxgan.latent import lerp, slerp
+from jaxgan.recipes.folder import Run
+from jaxgan.training.log import write_picture
+
+STRIP_PIXELS = 1024
+FRAME_SECONDS = 0.08
+
+
+def interpolation(run: Run, out: Path, spherical: bool, rows: int, frames: int, seed: int) -> None:
+    """Writes `out` (PNG: a row for each pair of latents) and its .gif sibling (all rows, there and back)."""
+    ends = run.prior(jax.random.key(seed), 2 * rows, None)
+    if not isinstance(ends, jax.Array):
+        raise RequestError(f"{run.directory}: its latents are not one array, and cannot be interpolated")
+    fractions = np.linspace(0.0, 1.0, frames, dtype=np.float32)
+    path = (slerp if spherical else lerp)(ends[:rows], ends[rows:], fractions)
+    outputs = jax.jit(run.generate, static_argnums=2)(run.state, path.reshape(frames * rows, -1), 1.0)
+    outputs = np.asarray(outputs).reshape(frames, rows, *outputs.shape[1:])
+    if outputs.ndim == 5:
+        images = np.asarray(to_uint8(outputs))
+        strip = _enlarged(image_grid(images.swapaxes(0, 1).reshape(-1, *images.shape[2:]), frames))
+        pictures = [_enlarged(image_grid(frame, int(np.ceil(np.sqrt(rows))))) for frame in images]
+    else:
+        pictures = [run.draw(frame) for frame in outputs]
+        strip = run.draw(outputs.reshape(-1, outputs.shape[-1]))
+    write_picture(out, strip)
+    animation = [Image.fromarray(p[..., 0] if p.shape[-1] == 1 else p).convert("P") for p in pictures]
+    there_and_back = [*animation, *animation[-2:0:-1]]
+    there_and_back[0].save(
+        out.with_suffix(".gif"),
+        save_all=True,
+        append_images=there_and_back[1:],
+        duration=int(1000 * FRAME_SECONDS),
+        loop=0,
+    )
+
+
+def _enlarged(picture: np.ndarray) -> np.ndarray:
+    scale = max(1, STRIP_PIXELS // max(picture.shape[:2]))
+    return picture.repeat(scale, axis=0).repeat(scale, axis=1)

@@ -1,0 +1,282 @@
+"""Runs from begin to end: make the folder, train, resume, evaluate. What the command line and notebooks call."""
+
+import dataclasses
+import fcntl
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import jaxgan
+from jaxgan import recipes
+from jaxgan.config import Options, RequestError
+from jaxgan.data.images import Images
+from jaxgan.evaluation.report import write_report
+from jaxgan.game import State
+from jaxgan.recipes.dataset import Data, describe, open_data
+from jaxgan.recipes.feature_nets import feature_net
+from jaxgan.recipes.folder import Run, load, read_description, write_description
+from jaxgan.training.checkpoint import CheckpointError, Checkpoints, write_atomically
+from jaxgan.training.loop import Outcome, Plan, Program, abstract_state, fit
+from jaxgan.training.parallel import configure_backend
+from jaxgan.training.recipe import Recipe
+
+__all__ = ["Request", "Run", "evaluate", "load", "prepare", "resume", "start", "train"]
+
+VERSIONED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "grain", "numpy")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run that could start: everything was built and checked, and nothing was written."""
+
+    recipe_name: str
+    config: Any
+    options: Options
+    data: Data
+    recipe: Recipe
+    initial: State | None = None
+
+
+def train(recipe: str, preset: str = "cpu", quiet: bool = False, **values: Any) -> Run:
+    """Trains a recipe and returns the trained run; the flags of `jaxgan train` as keywords.
+
+    values: fields of `Options` and of the recipe's Config, such as steps=2000 or r1_weight=0.0.
+    """
+    configure_backend()
+    chosen = find_preset(recipe, preset)
+    option_names = {field.name for field in dataclasses.fields(Options)}
+    config_names = {field.name for field in dataclasses.fields(chosen.config)}
+    unknown = sorted(set(values) - option_names - config_names)
+    if unknown:
+        raise RequestError(f"{recipe} has no {unknown}; there are {sorted(option_names | config_names)}")
+    options = replace(chosen.options, **{k: v for k, v in values.items() if k in option_names})
+    config = replace(chosen.config, **{k: v for k, v in values.items() if k in config_names})
+    directory, outcome = start(prepare(recipe, config, options), quiet=quiet)
+    if outcome.stopped != "end":
+        raise RuntimeError(f"training of {directory} stopped at step {outcome.step}: {outcome.message}")
+    return load(directory)
+
+
+def find_preset(recipe: str, preset: str) -> Any:
+    presets = recipes.find(recipe).PRESETS
+    if preset not in presets:
+        raise RequestError(f"{recipe} has no preset {preset!r}; there are {', '.join(presets)}")
+    return presets[preset]
+
+
+def prepare(recipe: str, config: Any, options: Options) -> Request:
+    """Opens the data and builds everything, so that mistakes show before anything is written."""
+    data = open_data(options)
+    try:
+        made = recipes.find(recipe).make(config, options, data)
+        expected = abstract_state(made.stages[-1].game)
+    except RequestError:
+        raise
+    except ValueError as error:
+        raise RequestError(str(error)) from error
+    initial = None
+    if options.resume_from is not None:
+        initial = load(options.resume_from).state
+        mine, theirs = (jax.tree.map(np.shape, (s.params, s.variables)) for s in (expected, initial))
+        if mine != theirs:
+            raise RequestError(f"--resume-from {options.resume_from}: its nets have other shapes than these")
+    return Request(recipe, config, options, data, made, initial)
+
+
+def plan(options: Options, quiet: bool = False) -> Plan:
+    names = {field.name for field in dataclasses.fields(Plan)} & {field.name for field in dataclasses.fields(Options)}
+    return Plan(**{name: getattr(options, name) for name in names}, quiet=quiet)
+
+
+def dry_run(request: Request) -> str:
+    """What would run, in words: nets, devices, and memory as compiled for this machine."""
+    program = Program(request.recipe.stages[0], request.options.devices)
+    state = abstract_state(request.recipe.stages[0].game)
+    lines = [
+        f"{request.recipe_name} on {describe(request.data)['name']}, {request.options.steps} steps "
+        f"of batch {request.options.batch}",
+        f"devices: {len(program.mesh.devices.flat)} x {jax.devices()[0].device_kind}, "
+        + ("one call a step" if program.stepwise else "a compiled loop of steps"),
+    ]
+    lines += [f"{name}: {count:,} parameters" for name, count in count_parameters(state.params).items()]
+    lines.append(f"state: {num_bytes(state) / 2**20:.1f} MiB, data on each device: "
+                 f"{num_bytes(program.arrays) / 2**20:.1f} MiB, one step's working memory: "
+                 f"{program.working_bytes() / 2**20:.1f} MiB")
+    lines += [f"--{field.name.replace('_', '-')} {getattr(value, field.name)}"
+              for value in (request.options, request.config) for field in dataclasses.fields(value)]
+    return "\n".join(lines)
+
+
+def start(request: Request, command: Sequence[str] | None = None, quiet: bool = False) -> tuple[Path, Outcome]:
+    """Makes the run's folder and trains; the folder and how it ended."""
+    options = request.options
+    if request.recipe.generate is not None and isinstance(request.data, Images):
+        feature_net(options, request.data)  # trained now if it is not cached: the first evaluation should not wait
+    directory = _make_folder(options, request)
+    try:
+        write_description(directory, request.recipe_name, request.config, options, request.data)
+        manifest = _manifest(request, command)
+        write_atomically(directory / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+    except OSError as error:
+        raise CheckpointError(f"could not write to {directory}: {error.strerror}") from error
+    with _locked(directory):
+        outcome = fit(request.recipe, directory, plan(options, quiet), options.seed, initial=request.initial)
+        _report(directory)
+    return directory, outcome
+
+
+def resume(directory: Path, steps: int | None = None, quiet: bool = False) -> Outcome:
+    """Continues a run from its newest intact checkpoint; with `steps`, up to another length."""
+    description = read_description(directory)
+    options = description.options if steps is None else replace(description.options, steps=steps)
+    request = prepare(description.recipe, description.config, replace(options, resume_from=None))
+    if describe(request.data) != dict(description.data):
+        raise RequestError(
+            f"the data of {directory} have changed since: {description.data['name']} was "
+            f"{str(description.data['fingerprint'])[:16]}, and is {str(describe(request.data)['fingerprint'])[:16]}"
+        )
+    with _locked(directory):
+        has_checkpoint = bool(Checkpoints(directory / "checkpoints").steps())
+        reached = Checkpoints(directory / "checkpoints").steps()[-1] if has_checkpoint else 0
+        if reached > options.steps:
+            raise RequestError(f"{directory} is at step {reached} already: --steps {options.steps} lies behind it")
+        if steps is not None:
+            write_description(directory, description.recipe, description.config, options, request.data)
+        initial = None
+        if not has_checkpoint and description.options.resume_from is not None:
+            initial = load(description.options.resume_from).state
+        outcome = fit(
+            request.recipe, directory, plan(options, quiet), options.seed, resume=has_checkpoint, initial=initial
+        )
+        _report(directory)
+    return outcome
+
+
+def evaluate(
+    directory: Path,
+    n: int | None = None,
+    seed: int = 0,
+    features: str | None = None,
+    checkpoint: str = "final",
+) -> dict[str, Any]:
+    """The evaluations of a run's recipe on one of its checkpoints: {"step", evaluation: values}."""
+    run = load(directory, checkpoint)
+    changes = {"evaluate_samples": n, "features": features}
+    options = replace(run.options, **{name: value for name, value in changes.items() if value is not None})
+    recipe = recipes.find(run.recipe_name).make(run.config, options, open_data(options))
+    key = jax.random.key(seed)
+    return {
+        "run": str(directory),
+        "checkpoint": checkpoint,
+        "step": run.step,
+        "seed": seed,
+        **{name: dict(evaluation(run.state, key)) for name, evaluation in recipe.evaluations.items()},
+    }
+
+
+def count_parameters(params: Mapping[str, Any]) -> dict[str, int]:
+    return {name: sum(int(np.prod(x.shape)) for x in jax.tree.leaves(tree)) for name, tree in params.items()}
+
+
+def num_bytes(tree: Any) -> int:
+    return sum(
+        int(np.prod(x.shape)) * (16 if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x.dtype.itemsize)
+        for x in jax.tree.leaves(tree)
+    )
+
+
+def _report(directory: Path) -> None:
+    try:
+        write_report(directory)
+    except OSError as error:
+        raise CheckpointError(f"could not write {directory / 'report.html'}: {error.strerror}") from error
+
+
+def _make_folder(options: Options, request: Request) -> Path:
+    outdir = Path(options.outdir)
+    try:
+        outdir.mkdir(parents=True, exist_ok=True)
+        if options.name is not None:
+            directory = outdir / options.name
+            try:
+                directory.mkdir()
+            except FileExistsError:
+                raise RequestError(f"{directory} exists already: choose another --name, or jaxgan resume it") from None
+            return directory
+        while True:
+            numbers = [int(p.name[:5]) for p in outdir.iterdir() if p.name[:5].isdigit() and p.name[5:6] == "-"]
+            label = f"{request.recipe_name}-{describe(request.data)['name']}-seed{options.seed}"
+            directory = outdir / f"{max(numbers, default=-1) + 1:05d}-{label}"
+            try:
+                directory.mkdir()
+                return directory
+            except FileExistsError:
+                continue  # another process took the number
+    except OSError as error:
+        raise RequestError(f"--outdir {outdir}: {error.strerror}: choose a folder that can be written") from error
+
+
+def _manifest(request: Request, command: Sequence[str] | None) -> dict[str, Any]:
+    state = abstract_state(request.recipe.stages[-1].game)
+    return {
+        "command": None if command is None else shlex.join(command),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "jaxgan": jaxgan.__version__,
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in VERSIONED},
+        },
+        "devices": [f"{d.platform}: {d.device_kind}" for d in jax.devices()],
+        "platform": platform.platform(),
+        "git_revision": _git_revision(),
+        "data": describe(request.data),
+        "parameters": count_parameters(state.params),
+    }
+
+
+def _git_revision() -> str | None:
+    """The revision of the checkout that jaxgan runs from, "+" for local changes; None for an installed package."""
+    source = Path(jaxgan.__file__).parent.parent
+    if not (source / ".git").exists():
+        return None
+    try:
+        git = ["git", "-C", str(source)]
+        revision = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True, timeout=5).returncode
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return revision.stdout.strip() + ("+" if changed else "")
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Holds the run for this process; the lock goes with the process, however it ends."""
+    try:
+        handle = os.open(directory, os.O_RDONLY)
+    except OSError as error:
+        raise RequestError(f"{directory}: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RequestError(f"{directory} is being trained by another process") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

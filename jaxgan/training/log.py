@@ -1,0 +1,144 @@
+"""What a run says while it trains: rows of metrics.jsonl, TensorBoard, pictures, and the progress display."""
+
+import json
+import logging
+import math
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxgan.training.checkpoint import write_atomically
+
+# fields of a row that differ between two runs of the same computation
+TIME_FIELDS = ("seconds", "examples_per_second")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a metrics.jsonl; a last line cut off by a crash is left out."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def cut_rows(path: Path, step: int) -> list[dict[str, Any]]:
+    """Removes the rows after `step` and returns the others."""
+    rows = [row for row in read_rows(path) if row["step"] <= step]
+    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
+    return rows
+
+
+class RunLog:
+    """Appends rows to metrics.jsonl and TensorBoard.
+
+    rows: those already there; `row` adds to them.
+    """
+
+    def __init__(self, directory: Path, start: int, tensorboard: bool = True) -> None:
+        path = directory / "metrics.jsonl"
+        self.rows = cut_rows(path, start) if start > 0 else []
+        self._file = path.open("a" if start > 0 else "w")
+        self._tensorboard: Any = None
+        self._tensorboard_options = {"logdir": str(directory / "tensorboard"), "purge_step": start or None}
+        self._wants_tensorboard = tensorboard
+        self._before = max((row.get("seconds", 0.0) for row in self.rows), default=0.0)
+        self._began = time.perf_counter()
+
+    def row(self, step: int, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Adds one row; numbers become floats, and `seconds` since the run began is added."""
+        row: dict[str, Any] = {"step": step, "seconds": round(self._before + time.perf_counter() - self._began, 3)}
+        row.update({k: v if isinstance(v, (str, int)) or v is None else float(v) for k, v in values.items()})
+        self.rows.append(row)
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+        if self._wants_tensorboard:
+            if self._tensorboard is None:
+                logging.getLogger("tensorboardX").setLevel(logging.ERROR)
+                import tensorboardX
+
+                self._tensorboard = tensorboardX.SummaryWriter(**self._tensorboard_options)
+            prefix = f"{row['evaluation']}/" if "evaluation" in row else ""
+            for name, value in row.items():
+                if name != "step" and isinstance(value, (int, float)):
+                    self._tensorboard.add_scalar(prefix + name, value, step)
+        return row
+
+    def close(self) -> None:
+        self._file.close()
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """A uint8 picture [height, width, 1 or 3] as PNG, replacing `path` whole."""
+    from PIL import Image
+
+    partial = path.with_suffix(".partial")
+    Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(partial, format="PNG")
+    partial.replace(path)
+
+
+class Progress:
+    """The display on standard error: a live bar on a terminal, plain lines elsewhere, nothing if quiet."""
+
+    LINE_SECONDS = 2.0
+
+    def __init__(self, start: int, total: int, quiet: bool = False) -> None:
+        self._quiet, self._total, self._last = quiet, total, -math.inf
+        self._bar: Any = None
+        self._status = ""
+        if quiet or not sys.stderr.isatty():
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[status]}"),
+            console=Console(stderr=True),
+        )
+        self._bar.start()
+        self._task = self._bar.add_task("training", total=total, completed=start, status="compiling")
+
+    def advance(self, step: int) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step)
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        """Shows a row of metrics; off a terminal at most every two seconds, and the last step always."""
+        if self._quiet:
+            return
+        shown = {k: v for k, v in row.items() if k.endswith("/loss") or k in ("loss", "accuracy")}
+        if "examples_per_second" in row:
+            rate = f"{row['examples_per_second']:,.0f} examples/s"
+            self._status = "  ".join([rate, *(f"{k} {v:.3f}" for k, v in shown.items())])
+        if self._bar is not None:
+            self._bar.update(self._task, completed=row["step"], status=self._status)
+        elif time.perf_counter() - self._last >= self.LINE_SECONDS or row["step"] == self._total:
+            self._last = time.perf_counter()
+            left = row["seconds"] / max(row["step"], 1) * (self._total - row["step"])
+            print(f"step {row['step']}/{self._total}  {self._status}  {left:.0f} s left", file=sys.stderr, flush=True)
+
+    def say(self, message: str) -> None:
+        """One line that stays."""
+        if self._bar is not None:
+            self._bar.console.print(message, highlight=False, markup=False)
+        elif not self._quiet:
+            print(message, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()

@@ -1,0 +1,119 @@
+"""Devices: how many, how a batch is laid over them, and the two wrappers for per-device programs."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jaxgan.arrays import Batch, Metrics
+from jaxgan.game import Game, State, make_step
+
+AXIS = "data"
+
+
+def configure_backend() -> None:
+    """To be called before JAX is first used: as many CPU devices as cores, and a compilation cache on disk.
+
+    The variables JAX_NUM_CPU_DEVICES and JAX_COMPILATION_CACHE_DIR, where set, win.
+    """
+    if "JAX_NUM_CPU_DEVICES" not in os.environ and "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        try:
+            jax.config.update("jax_num_cpu_devices", min(len(os.sched_getaffinity(0)), 8))
+        except (AttributeError, RuntimeError):
+            pass  # not Linux, or JAX is already in use: one device it is
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jaxgan" / "xla"
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def choose_devices(requested: int | None, batch_size: int, convolutional: bool) -> list[jax.Device]:
+    """The devices to train on: `requested` of them, or as many as help.
+
+    On accelerators all that divide the batch. On CPU, splitting a batch over cores speeds up
+    convolutions and slows down small dense nets, so only convolutional games get more than one.
+    """
+    devices = jax.local_devices()
+    if requested is not None:
+        if not 1 <= requested <= len(devices):
+            raise ValueError(f"--devices {requested}: this machine offers 1 to {len(devices)} ({devices[0].platform})")
+        if batch_size % requested:
+            raise ValueError(f"--devices {requested} does not divide the batch of {batch_size}")
+        return devices[:requested]
+    if devices[0].platform == "cpu" and not convolutional:
+        return devices[:1]
+    return devices[: max(n for n in range(1, len(devices) + 1) if batch_size % n == 0)]
+
+
+def data_mesh(devices: Sequence[jax.Device]) -> Mesh:
+    return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def shard_batch(batch: Batch, mesh: Mesh) -> Batch:
+    """Inside jit: lays the first axis of every array of the batch over the mesh."""
+    return jax.lax.with_sharding_constraint(batch, NamedSharding(mesh, PartitionSpec(AXIS)))
+
+
+def compiler_options(platform: str, num_devices: int) -> dict[str, Any] | None:
+    """Compiler options that help here, and None where there are none.
+
+    On one CPU device, XLA's convolutions through YNNPACK run on a single core; without it they use
+    all. Older and newer compilers that do not know the option are left alone.
+    """
+    if platform != "cpu" or num_devices > 1:
+        return None
+    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    try:
+        jax.jit(lambda x: x).lower(jax.ShapeDtypeStruct((), "int32")).compile(options)
+    except Exception:
+        return None
+    return options
+
+
+def contains_convolution(jaxpr: Any) -> bool:
+    """Whether a (closed) jaxpr convolves anywhere, inner jaxprs included."""
+    for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
+        if equation.primitive.name == "conv_general_dilated":
+            return True
+        for value in equation.params.values():
+            for inner in value if isinstance(value, (tuple, list)) else (value,):
+                if hasattr(inner, "eqns") or hasattr(inner, "jaxpr"):
+                    if contains_convolution(inner):
+                        return True
+    return False
+
+
+def pmap_step(game: Game, devices: Sequence[jax.Device] | None = None) -> Callable[[State, Batch], tuple[State, Metrics]]:
+    """`make_step` under ``jax.pmap``: state and batch with a leading axis of devices (see `replicate`).
+
+    Each device draws its own latents and has its own batch statistics, so a loss differs from
+    that of a one-device run on the same batch. Prefer jit over a mesh; this is for code built on pmap.
+    """
+    return jax.pmap(make_step(game, axis_name=AXIS), axis_name=AXIS, devices=devices, donate_argnums=0)
+
+
+def shard_map_step(game: Game, mesh: Mesh) -> Callable[[State, Batch], tuple[State, Metrics]]:
+    """`make_step` under ``jax.shard_map``: a replicated state, a batch split along its first axis.
+
+    check_vma is off because under the check JAX sums the gradients of replicated parameters by
+    itself, and averaging them again would be wrong. Like `pmap_step`, each device draws its own latents.
+    """
+    whole, split = PartitionSpec(), PartitionSpec(AXIS)
+    step = make_step(game, axis_name=AXIS)
+    return jax.jit(
+        jax.shard_map(step, mesh=mesh, in_specs=(whole, split), out_specs=(whole, whole), check_vma=False),
+        donate_argnums=0,
+    )
+
+
+def replicate(state: State, num_devices: int) -> State:
+    """A state with a leading axis of `num_devices` equal copies, for `pmap_step`."""
+    return jax.tree.map(lambda x: jax.numpy.stack([x] * num_devices), state)

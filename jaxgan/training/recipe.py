@@ -1,0 +1,65 @@
+"""What the training loop is given: stages of a game, and how to draw from what was trained."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from jaxgan.arrays import Array, Key
+from jaxgan.data.source import DeviceSource, HostSource
+from jaxgan.game import Game, State
+
+# (state, key) -> named numbers and strings; runs on the host, at evaluation steps
+Evaluation = Callable[[State, Key], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One game played on one source up to (not including) step `until`.
+
+    carry: (state at the end of the stage before, fresh state of this game) -> the state to start
+        from; None takes over step and key and everything else fresh. Not called for the first stage.
+    """
+
+    game: Game
+    until: int
+    source: DeviceSource | HostSource
+    carry: Callable[[State, State], State] | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A ready system.
+
+    stages: played in order, `until` strictly increasing.
+    prior: (key, n, condition) -> inputs of `generate`; None for systems that generate nothing.
+    generate: (state, inputs, truncation) -> outputs [n, ...], pure, with averaged weights where kept.
+    draw: outputs [n, ...] as numpy -> one uint8 picture [height, width, channel].
+    reals: some real examples in the form of outputs, for reals.png.
+    evaluations: by name.
+    best: (evaluation, metric, sign): the checkpoint with the smallest sign * metric is kept as the best.
+    alarm: log rows so far -> a warning, or None.
+    data: what the manifest says of the data (name, fingerprint, sizes, notes).
+    num_classes: of the condition, 0 for unconditional systems.
+    """
+
+    stages: tuple[Stage, ...]
+    prior: Callable[[Key, int, Array | None], Any] | None = None
+    generate: Callable[[State, Any, float], Array] | None = None
+    draw: Callable[[np.ndarray], np.ndarray] | None = None
+    reals: np.ndarray | None = None
+    evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
+    best: tuple[str, str, int] | None = None
+    alarm: Callable[[Sequence[Mapping[str, Any]]], str | None] = lambda rows: None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    num_classes: int = 0
+
+    def __post_init__(self) -> None:
+        ends = [stage.until for stage in self.stages]
+        if not ends or ends[0] < 1 or ends != sorted(set(ends)):
+            raise ValueError(f"stages end at strictly increasing steps of at least 1, got {ends}")
+
+    def stage_at(self, step: int) -> int:
+        """The index of the stage that plays the step after `step` steps were played (the last one at the end)."""
+        return next((i for i, stage in enumerate(self.stages) if step < stage.until), len(self.stages) - 1)

@@ -1,0 +1,30 @@
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """A folder of real data kept beside the checkout; tests that need it are skipped elsewhere."""
+    folder = Path(os.environ.get("JAXGAN_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no folder of real data at {folder} (JAXGAN_SHARED_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data dir that holds nothing but the digits."""
+    from jaxgan.data import tfds
+
+    data_dir = tmp_path_factory.mktemp("data-dir")
+    tfds.prepare("digits", data_dir)
+    return data_dir
+
+
+@pytest.fixture(autouse=True)
+def _own_default_data_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("JAXGAN_DATA_DIR", str(tmp_path / "default-data-dir"))
