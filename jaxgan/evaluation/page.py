@@ -153,7 +153,8 @@ code { font: 13px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; 
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; margin-top: 14px; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 6px 12px 6px 0; border-bottom: 1px solid var(--rule); white-space: nowrap; }
-th { font-weight: 500; } th:first-child { text-align: left; }
+th { font-weight: 500; white-space: normal; } th:first-child { text-align: left; }
+tbody th { min-width: 8em; }
 thead th { color: var(--soft); font-size: 13px; border-bottom-color: var(--soft); }
 thead th:first-child { color: var(--ink); font-weight: 600; }
 td.best { font-weight: 700; background: var(--best); }

@@ -317,14 +317,14 @@ def _evenly(samples: Sequence[tuple[int, Path]], count: int) -> list[tuple[int, 
 
 def _without_errors(values: Mapping[str, Any]) -> list[str]:
     """The metrics, less each standard error that is shown behind its metric."""
-    suffix = "_standard_error"
+    suffix = "_error"
     return [name for name in values if not (name.endswith(suffix) and name.removesuffix(suffix) in values)]
 
 
 def _with_error(values: Mapping[str, float], name: str) -> str:
     if name not in values:
         return "–"
-    error = values.get(f"{name}_standard_error")
+    error = values.get(f"{name}_error")
     return format_number(values[name]) + ("" if error is None else f" ± {format_number(error)}")
 
 

@@ -54,7 +54,7 @@ def unflatten(arrays: Mapping[str, np.ndarray], like: Any) -> Any:
         if tuple(arrays[name].shape) != shape:
             raise CheckpointError(f"{name} has shape {arrays[name].shape} in the checkpoint, expected {shape}")
     restored = [
-        jax.random.wrap_key_data(jnp.asarray(arrays[_name(path)]), impl=jax.random.key_impl(x))
+        jax.random.wrap_key_data(jnp.asarray(arrays[_name(path)]))
         if _is_key(x)
         else np.asarray(arrays[_name(path)], x.dtype)
         for path, x in leaves

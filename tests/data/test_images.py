@@ -333,7 +333,7 @@ def test_flips_mirror_about_half_anew_each_step():
     image = plain.batch(plain.arrays, KEY, jnp.asarray(0))["image"][0]
     masks = []
     for s in range(2):
-        flipped = np.asarray(source.batch(source.arrays, KEY, jnp.asarray(s))["image"])
+        flipped = np.asarray(jax.jit(source.batch)(source.arrays, KEY, s)["image"])
         same, mirrored = (np.isclose(flipped, x).all((1, 2, 3)) for x in (image, image[:, ::-1]))
         assert (same ^ mirrored).all() and 60 < mirrored.sum() < 140
         masks.append(mirrored)

@@ -1,3 +1,5 @@
+from functools import partial
+
 import grain
 import jax
 import jax.numpy as jnp
@@ -9,10 +11,15 @@ from jaxgan.data.source import HostSource, shuffled_indices
 KEY = jax.random.key(3)
 
 
+@partial(jax.jit, static_argnums=(2, 3, 4))
+def _read(key: jax.Array, first: jax.Array, num_batches: int, batch_size: int, n: int) -> jax.Array:
+    steps = jnp.arange(num_batches, dtype=jnp.uint32) + first
+    return jax.vmap(lambda s: shuffled_indices(key, s, batch_size, n))(steps).reshape(-1)
+
+
 def read(key: jax.Array, first: int, num_batches: int, batch_size: int, n: int) -> np.ndarray:
     """Batches first ... first + num_batches - 1, one after another."""
-    steps = jnp.arange(num_batches, dtype=jnp.uint32) + jnp.uint32(first)
-    return np.asarray(jax.jit(jax.vmap(lambda s: shuffled_indices(key, s, batch_size, n)))(steps)).reshape(-1)
+    return np.asarray(_read(key, jnp.uint32(first), num_batches, batch_size, n))
 
 
 @pytest.mark.parametrize(
@@ -60,8 +67,8 @@ def test_pairs_of_positions_are_uniform():
 
 def test_any_start_step_gives_the_rest_of_the_stream():
     whole = read(KEY, 0, 40, 9, 25)
-    for start in (1, 7, 39):
-        np.testing.assert_array_equal(read(KEY, start, 40 - start, 9, 25), whole[start * 9 :])
+    for start in (1, 7, 30):
+        np.testing.assert_array_equal(read(KEY, start, 10, 9, 25), whole[start * 9 : (start + 10) * 9])
 
 
 def test_jit_and_vmap_change_nothing():

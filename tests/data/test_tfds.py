@@ -68,7 +68,7 @@ def cifar_files(tmp_path: Path) -> Path:
         for i, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
             rows = RNG.integers(0, 256, (4, 3073), np.uint8)
             rows[:, 0] = (np.arange(4) + i) % 10
-            rows[0, 1:1025] = 200  # the red plane of the first image
+            rows[0, 1:1025] = np.repeat(np.arange(32) * 7, 32)  # the first image's red grows from top to bottom
             add(f"cifar-10-batches-bin/{name}.bin", rows.tobytes())
     return folder
 
@@ -241,7 +241,7 @@ def test_cifar10_archive_is_prepared(cifar_files, tmp_path, monkeypatch):
     assert data.size == (32, 32, 3) and len(data.image) == 20 and len(data.test_image) == 4
     assert data.classes == tuple("abcdefghij")
     np.testing.assert_array_equal(np.bincount(data.label, minlength=10), [1, 2, 3, 4, 4, 3, 2, 1, 0, 0])
-    assert (data.image[..., 0] == 200).all((1, 2)).sum() == 5
+    assert (data.image[..., 0] == np.arange(32)[:, None] * 7).all((1, 2)).sum() == 5
     assert not list(tmp_path.rglob("escaped"))
     import tensorflow_datasets
 

@@ -118,7 +118,7 @@ def test_wasserstein_in_one_dimension():
 
 def test_wasserstein_of_a_translation_and_of_gaussians():
     x = np.random.default_rng(2).normal(size=(40, 2))
-    np.testing.assert_allclose(wasserstein(x, x + [3.0, 4.0]), 5.0, rtol=1e-12)
+    np.testing.assert_allclose(wasserstein(x, x + np.array([3.0, 4.0])), 5.0, rtol=1e-12)
     quantiles = scipy.stats.norm.ppf((np.arange(20_000) + 0.5) / 20_000)[:, None]
     np.testing.assert_allclose(wasserstein(quantiles, 3 * quantiles), 2 * np.sqrt(2 / np.pi), rtol=1e-3)
 
