@@ -30,7 +30,7 @@ def to_float(images: Array) -> Array:
     return images.astype(jnp.float32) / 127.5 - 1.0
 
 
-def to_uint8(images: Array) -> Array:
+def to_uint8(images: Array | np.ndarray) -> Array:
     """Float images in [-1, 1] as uint8: ``round((x + 1) * 127.5)``, halves to even, clipped to [0, 255].
 
     Inverts `to_float` exactly for all 256 values. (Truncating instead of rounding, as some

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from jaxgan import recipes
-from jaxgan.config import Options, RequestError, parse
+from jaxgan.config import Options, RequestError, check_seed, finite, parse
 
 DONE, FAILED, MISTAKE, BROKEN = 0, 1, 2, 3
 
@@ -78,9 +78,11 @@ def run(arguments: list[str]) -> int:
 
 def train(arguments: list[str]) -> int:
     usage = f"usage: jaxgan train RECIPE [flags]; recipes: {', '.join(recipes.INDEX)}"
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not arguments:
+        raise RequestError(f"train what? {usage}")
+    if arguments[0] in ("-h", "--help"):
         print(f"{usage}\njaxgan train RECIPE --help shows the flags of one.")
-        return DONE if arguments else fail(f"train what? {usage}", MISTAKE)
+        return DONE
     recipe, rest = arguments[0], arguments[1:]
     if recipe.startswith("-"):
         raise RequestError(f"the recipe comes first: {usage}")
@@ -128,17 +130,17 @@ def resume(arguments: list[str]) -> int:
 def _ended(directory: Path, outcome: Any) -> int:
     from jaxgan.evaluation.record import summary
 
-    final = summary(directory).get("final", {})
-    for name, values in final.items():
-        shown = "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
-        print(f"{name}: {shown}", file=sys.stderr)
+    for name, value in summary(directory)["metrics"].items():
+        print(f"{name:32} {value:.4g}" if isinstance(value, float) else f"{name:32} {value}", file=sys.stderr)
     print(f"report: {directory / 'report.html'}", file=sys.stderr, flush=True)
     print(directory, flush=True)
     if outcome.stopped == "end":
         return DONE
     if outcome.stopped in ("SIGINT", "SIGTERM"):
-        return fail(f"interrupted; {outcome.message}; go on with jaxgan resume {directory}",
-                    128 + signal.Signals[outcome.stopped])
+        return fail(
+            f"interrupted; {outcome.message}; go on with jaxgan resume {directory}",
+            128 + signal.Signals[outcome.stopped],
+        )
     return fail(f"stopped at step {outcome.step}: {outcome.message}", BROKEN)
 
 
@@ -202,6 +204,7 @@ def sample(arguments: list[str]) -> int:
     asked = parse(Sample, arguments, "jaxgan sample")
     if asked.n < 1:
         raise RequestError(f"--n is at least 1, got {asked.n}")
+    check_seed(asked.seed)
     from jaxgan import run as runs
 
     runs.configure_backend()
@@ -253,6 +256,7 @@ def interpolate(arguments: list[str]) -> int:
     asked = parse(Interpolate, arguments, "jaxgan interpolate")
     if asked.rows < 1 or asked.frames < 2:
         raise RequestError(f"--rows is at least 1 and --frames at least 2, got {asked.rows} and {asked.frames}")
+    check_seed(asked.seed)
     from jaxgan import run as runs
 
     runs.configure_backend()
@@ -288,12 +292,13 @@ def evaluate(arguments: list[str]) -> int:
     asked = parse(Evaluate, arguments, "jaxgan evaluate")
     if asked.n is not None and asked.n < 2:
         raise RequestError(f"--n is at least 2, got {asked.n}")
+    check_seed(asked.seed)
     from jaxgan import run as runs
 
     runs.configure_backend()
     result = runs.evaluate(asked.run, asked.n, asked.seed, asked.features, asked.checkpoint)
     if asked.json:
-        print(json.dumps(result))
+        print(json.dumps(finite(result)))
         return DONE
     for name, value in result.items():
         if isinstance(value, dict):
@@ -329,7 +334,8 @@ def report(arguments: list[str]) -> int:
         elif len(asked.runs) == 1:
             print(write_report(asked.runs[0]))
         else:
-            print(write_comparison(asked.runs, asked.out))
+            with _writing(asked.out):
+                print(write_comparison(asked.runs, asked.out))
     except ValueError as error:
         raise RequestError(str(error)) from error
     return DONE
@@ -394,8 +400,8 @@ def data(arguments: list[str]) -> int:
         sizes = f"{row['num_train']:,} train, {row['num_test']:,} test, {row['num_bytes'] / 2**20:.1f} MiB"
         print(f"  {row['name']} {row['version']}: {sizes}, {row['path']}")
     print("known by name:")
-    for name, known in catalogue.KNOWN.items():
-        print(f"  {name:14} {known.description}")
+    for name, entry in catalogue.KNOWN.items():
+        print(f"  {name:14} {entry.description}")
     print("any other image set of tensorflow-datasets by its name, folder:PATH, npz:PATH, and the toys ring and grid")
     return DONE
 

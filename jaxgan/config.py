@@ -4,8 +4,10 @@ import contextlib
 import dataclasses
 import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
@@ -13,6 +15,25 @@ T = TypeVar("T")
 
 class RequestError(ValueError):
     """A mistake in what was asked for: one line that says what is wrong and what would be right."""
+
+
+def at_least(config: Any, least: float, *names: str) -> None:
+    """Refuses a config with a smaller value (or NaN) in one of these fields."""
+    for name in names:
+        if not getattr(config, name) >= least:
+            raise RequestError(f"--{name.replace('_', '-')} is at least {least}, got {getattr(config, name)}")
+
+
+def fraction(config: Any, *names: str) -> None:
+    """Refuses a config with a value outside [0, 1) in one of these fields."""
+    for name in names:
+        if not 0 <= getattr(config, name) < 1:
+            raise RequestError(f"--{name.replace('_', '-')} lies in [0, 1), got {getattr(config, name)}")
+
+
+def check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**32:
+        raise RequestError(f"--seed lies in 0..{2**32 - 1}, got {seed}")
 
 
 @dataclass(frozen=True)
@@ -60,14 +81,11 @@ class Options:
     """A run whose trained parameters this one starts from."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "keep", "evaluate_samples"):
-            if getattr(self, name) < 1:
-                raise RequestError(f"--{name.replace('_', '-')} is at least 1, got {getattr(self, name)}")
-        for name in ("log_every", "sample_every", "save_every", "evaluate_every"):
-            if getattr(self, name) < 0:
-                raise RequestError(f"--{name.replace('_', '-')} is at least 0, got {getattr(self, name)}")
-        if not 0 <= self.seed < 2**32:
-            raise RequestError(f"--seed lies in 0..{2**32 - 1}, got {self.seed}")
+        at_least(self, 1, "steps", "batch", "keep", "evaluate_samples")
+        at_least(self, 0, "log_every", "sample_every", "save_every", "evaluate_every")
+        check_seed(self.seed)
+        if self.name is not None and Path(self.name).name != self.name:
+            raise RequestError(f"--name is that of one folder, got {self.name!r}: --outdir says where it lies")
         if self.evaluate_samples < 2:
             raise RequestError("--evaluate-samples is at least 2: a covariance needs two samples")
 
@@ -83,6 +101,13 @@ class Preset:
 def to_json(value: Any) -> dict[str, Any]:
     """A config as a JSON object."""
     return json.loads(json.dumps(dataclasses.asdict(value)))
+
+
+def finite(value: Any) -> Any:
+    """Numbers that JSON does not have as None, within mappings too."""
+    if isinstance(value, dict):
+        return {name: finite(inner) for name, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def from_json(kind: type[T], values: dict[str, Any]) -> T:
@@ -114,7 +139,7 @@ def parse(kind: type[T], arguments: Sequence[str], program: str, default: T | No
     import tyro
 
     errors = io.StringIO()
-    keywords = {} if default is None else {"default": default}
+    keywords: dict[str, Any] = {} if default is None else {"default": default}
     try:
         with contextlib.redirect_stderr(errors):
             return tyro.cli(kind, args=list(arguments), prog=program, description=description, **keywords)
@@ -126,9 +151,14 @@ def parse(kind: type[T], arguments: Sequence[str], program: str, default: T | No
 
 def _one_line(box: str, program: str) -> str:
     """The message inside the box that tyro draws, and its suggestion if it has one."""
-    lines = [line.strip("│╭╮╰╯ ").strip() for line in box.splitlines() if line.startswith("│")]
-    rules = [i for i, line in enumerate(lines) if line and set(line) == {"─"}] + [len(lines)]
-    message = " ".join(lines[: rules[0]])
+    lines = [line.strip("│ ") for line in box.splitlines() if line.startswith("│")]
+    if not lines:
+        # where the output is not UTF-8 the box is a title, a rule, and text without borders
+        lines = [line.strip() for line in box.splitlines() if line.strip()][2:]
+    rules = [i for i, line in enumerate(lines) if line and set(line) <= {"─", "-"}] + [len(lines)]
+    message = " ".join(lines[: rules[0]]).rstrip(".")
+    for half in ("options", "config"):
+        message = message.removeprefix(f"Error parsing {half}: ")
     rest = lines[rules[0] + 1 : rules[1]] if len(rules) > 1 else []
     if rest and rest[0].startswith("Perhaps you meant"):
         message += f" (perhaps you meant {next((line for line in rest if line.startswith('--')), '')})"

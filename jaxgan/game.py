@@ -168,6 +168,8 @@ class Game:
                 raise ValueError(f"an update's name is not empty and has no '/', got {update.name!r}")
             if not update.players:
                 raise ValueError(f"update {update.name!r} moves no player")
+            if len(set(update.players)) < len(update.players):
+                raise ValueError(f"update {update.name!r} moves a player twice: {update.players}")
             for name in update.players:
                 if name not in self.players:
                     raise ValueError(
@@ -181,8 +183,10 @@ class Game:
 
 
 def init_state(game: Game, key: Key, hyper: Mapping[str, Any] | None = None) -> State:
-    """The state before the first step. `key` is a typed key, ``jax.random.key(seed)``; it is copied,
-    because the loop donates the state."""
+    """The state before the first step. `key` is a typed key, ``jax.random.key(seed)``.
+
+    Every array is the state's own, none the caller's or held twice, because the loop donates it.
+    """
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         raise TypeError(f"init_state takes a typed key such as jax.random.key(0), got {key.dtype}")
     params, variables, opt_state, ema = {}, {}, {}, {}
@@ -194,17 +198,26 @@ def init_state(game: Game, key: Key, hyper: Mapping[str, Any] | None = None) -> 
         if player.optimizer is not None:
             opt_state[name] = player.optimizer.init(params[name])
         if player.ema_decay is not None:
-            ema[name] = jax.tree.map(jnp.copy, params[name])
-    return State(
+            ema[name] = params[name]
+    state = State(
         step=jnp.zeros((), jnp.int32),
-        key=jax.random.wrap_key_data(jnp.copy(jax.random.key_data(key)), impl=jax.random.key_impl(key)),
+        key=key,
         params=params,
         variables=variables,
         opt_state=opt_state,
         ema=ema,
         memory=dict(game.memory(jax.random.fold_in(key, len(game.players)))),
-        hyper={name: jnp.asarray(value) for name, value in (hyper or {}).items()},
+        hyper=dict(hyper or {}),
     )
+    return jax.tree.map(_own, state)
+
+
+def _own(value: Any) -> Array:
+    """A copy with a type of its own: numbers from Python are weakly typed, and those from a checkpoint are not."""
+    copy = jnp.copy(value)
+    if jnp.issubdtype(copy.dtype, jax.dtypes.prng_key):
+        return copy
+    return jax.lax.convert_element_type(copy, copy.dtype)
 
 
 def make_step(
@@ -282,7 +295,8 @@ def make_step(
         key = jax.random.fold_in(state.key, state.step)
         if axis_name is not None:
             key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
-        start, metrics = state, {}
+        start = state
+        metrics: dict[str, Array] = {}
         for i, update in enumerate(game.updates):
 
             def run(state: State, update: Update = update) -> tuple[State, Metrics]:

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxgan.arrays import Array, Key
+from jaxgan.arrays import Array
 
 
 def normal_prior(dimension: int) -> Callable[..., Array]:
@@ -22,23 +23,23 @@ def truncate(latent: Array, truncation: float, mean: Array | float = 0.0) -> Arr
     return mean + truncation * (latent - mean)
 
 
-def lerp(start: Array, end: Array, t: Array) -> Array:
+def lerp(start: Array, end: Array, t: Array | np.ndarray) -> Array:
     """Straight line from start to end [..., dimension] at the fractions t [steps]: [steps, ..., dimension].
 
     Between two Gaussian latents it passes through points of unlikely small norm; `slerp` does not.
     """
-    t = _broadcast(t, start)
+    t, start, end = _broadcast(t, start, end)
     return (1.0 - t) * start + t * end
 
 
-def slerp(start: Array, end: Array, t: Array) -> Array:
+def slerp(start: Array, end: Array, t: Array | np.ndarray) -> Array:
     """Spherical path from start to end [..., dimension] at the fractions t [steps]: [steps, ..., dimension].
 
     Shoemake, "Animating rotation with quaternion curves", 1985; for latents White, "Sampling
     Generative Networks", 2016, arXiv 1609.04468, section 2.1. The norm goes linearly from one end's
     to the other's, so that ends of unequal norm are met exactly. For (anti)parallel ends, `lerp`.
     """
-    t = _broadcast(t, start)
+    t, start, end = _broadcast(t, start, end)
     norm_start = jnp.linalg.norm(start, axis=-1, keepdims=True)
     norm_end = jnp.linalg.norm(end, axis=-1, keepdims=True)
     a, b = start / norm_start, end / norm_end
@@ -49,5 +50,5 @@ def slerp(start: Array, end: Array, t: Array) -> Array:
     return jnp.where(sine > 1e-4, direction * ((1.0 - t) * norm_start + t * norm_end), (1.0 - t) * start + t * end)
 
 
-def _broadcast(t: Array, latent: Array) -> Array:
-    return jnp.asarray(t, latent.dtype).reshape(-1, *([1] * latent.ndim))
+def _broadcast(t: Array | np.ndarray, start: Array, end: Array) -> tuple[Array, Array, Array]:
+    return jnp.asarray(t, start.dtype).reshape(-1, *([1] * start.ndim)), start[None], end[None]

@@ -23,14 +23,16 @@ import jaxgan
 from jaxgan import recipes
 from jaxgan.config import Options, RequestError
 from jaxgan.data.images import Images
+from jaxgan.data.source import DeviceSource
 from jaxgan.evaluation.report import write_report
 from jaxgan.game import State
 from jaxgan.recipes.dataset import Data, describe, open_data
 from jaxgan.recipes.feature_nets import feature_net
 from jaxgan.recipes.folder import Run, load, read_description, write_description
 from jaxgan.training.checkpoint import CheckpointError, Checkpoints, write_atomically
-from jaxgan.training.loop import Outcome, Plan, Program, abstract_state, fit
-from jaxgan.training.parallel import configure_backend
+from jaxgan.training.loop import Outcome, Plan, fit
+from jaxgan.training.parallel import choose_devices, configure_backend
+from jaxgan.training.program import Program, abstract_state
 from jaxgan.training.recipe import Recipe
 
 __all__ = ["Request", "Run", "evaluate", "load", "prepare", "resume", "start", "train"]
@@ -83,6 +85,11 @@ def prepare(recipe: str, config: Any, options: Options) -> Request:
     try:
         made = recipes.find(recipe).make(config, options, data)
         expected = abstract_state(made.stages[-1].game)
+        for stage in made.stages:
+            choose_devices(options.devices, stage.source.batch_size, operations=0.0)
+            if isinstance(stage.source, DeviceSource):
+                arrays = dict(stage.source.arrays)
+                jax.eval_shape(stage.source.batch, arrays, jax.eval_shape(jax.random.key, 0), np.int32(0))
     except RequestError:
         raise
     except ValueError as error:
@@ -112,11 +119,16 @@ def dry_run(request: Request) -> str:
         + ("one call a step" if program.stepwise else "a compiled loop of steps"),
     ]
     lines += [f"{name}: {count:,} parameters" for name, count in count_parameters(state.params).items()]
-    lines.append(f"state: {num_bytes(state) / 2**20:.1f} MiB, data on each device: "
-                 f"{num_bytes(program.arrays) / 2**20:.1f} MiB, one step's working memory: "
-                 f"{program.working_bytes() / 2**20:.1f} MiB")
-    lines += [f"--{field.name.replace('_', '-')} {getattr(value, field.name)}"
-              for value in (request.options, request.config) for field in dataclasses.fields(value)]
+    lines.append(
+        f"state: {num_bytes(state) / 2**20:.1f} MiB, data on each device: "
+        f"{num_bytes(program.arrays) / 2**20:.1f} MiB, one step's working memory: "
+        f"{program.working_bytes() / 2**20:.1f} MiB"
+    )
+    lines += [
+        f"--{field.name.replace('_', '-')} {getattr(value, field.name)}"
+        for value in (request.options, request.config)
+        for field in dataclasses.fields(value)
+    ]
     return "\n".join(lines)
 
 
@@ -143,11 +155,7 @@ def resume(directory: Path, steps: int | None = None, quiet: bool = False) -> Ou
     description = read_description(directory)
     options = description.options if steps is None else replace(description.options, steps=steps)
     request = prepare(description.recipe, description.config, replace(options, resume_from=None))
-    if describe(request.data) != dict(description.data):
-        raise RequestError(
-            f"the data of {directory} have changed since: {description.data['name']} was "
-            f"{str(description.data['fingerprint'])[:16]}, and is {str(describe(request.data)['fingerprint'])[:16]}"
-        )
+    _check_unchanged(directory, description.data, request.data)
     with _locked(directory):
         has_checkpoint = bool(Checkpoints(directory / "checkpoints").steps())
         reached = Checkpoints(directory / "checkpoints").steps()[-1] if has_checkpoint else 0
@@ -156,6 +164,8 @@ def resume(directory: Path, steps: int | None = None, quiet: bool = False) -> Ou
         if steps is not None:
             write_description(directory, description.recipe, description.config, options, request.data)
         initial = None
+        if not has_checkpoint and not quiet:
+            say(f"{directory} has no finished checkpoint: it begins anew")
         if not has_checkpoint and description.options.resume_from is not None:
             initial = load(description.options.resume_from).state
         outcome = fit(
@@ -174,9 +184,14 @@ def evaluate(
 ) -> dict[str, Any]:
     """The evaluations of a run's recipe on one of its checkpoints: {"step", evaluation: values}."""
     run = load(directory, checkpoint)
-    changes = {"evaluate_samples": n, "features": features}
-    options = replace(run.options, **{name: value for name, value in changes.items() if value is not None})
-    recipe = recipes.find(run.recipe_name).make(run.config, options, open_data(options))
+    options = replace(
+        run.options,
+        evaluate_samples=run.options.evaluate_samples if n is None else n,
+        features=run.options.features if features is None else features,
+    )
+    data = open_data(options)
+    _check_unchanged(directory, run.data, data)
+    recipe = recipes.find(run.recipe_name).make(run.config, options, data)
     key = jax.random.key(seed)
     return {
         "run": str(directory),
@@ -196,6 +211,15 @@ def num_bytes(tree: Any) -> int:
         int(np.prod(x.shape)) * (16 if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x.dtype.itemsize)
         for x in jax.tree.leaves(tree)
     )
+
+
+def _check_unchanged(directory: Path, described: Mapping[str, Any], data: Data) -> None:
+    now = describe(data)
+    if now != dict(described):
+        raise RequestError(
+            f"the data of {directory} have changed since: {described['name']} was "
+            f"{str(described['fingerprint'])[:16]}, and is {str(now['fingerprint'])[:16]}"
+        )
 
 
 def _report(directory: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgan.arrays import Array, Batch, Key, Params
+from jaxgan.arrays import Array, Key, Params
 from jaxgan.game import Game, LossFn, LossInput, LossOutput, Net, Player, Update
 from jaxgan.losses.adversarial import AdversarialLoss
 from jaxgan.losses.penalties import Critic, Penalty

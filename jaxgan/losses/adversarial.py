@@ -33,7 +33,7 @@ def _elementwise(formula: PlayerLoss) -> PlayerLoss:
         real_logits, fake_logits = jnp.asarray(real_logits), jnp.asarray(fake_logits)
         if real_logits.shape != fake_logits.shape:
             raise ValueError(f"real and fake logits differ in shape: {real_logits.shape}, {fake_logits.shape}")
-        if not jnp.issubdtype(jnp.promote_types(real_logits.dtype, fake_logits.dtype), jnp.floating):
+        if not all(jnp.issubdtype(logits.dtype, jnp.floating) for logits in (real_logits, fake_logits)):
             raise TypeError(f"logits are floating, got {real_logits.dtype} and {fake_logits.dtype}")
         dtype = jnp.promote_types(jnp.promote_types(real_logits.dtype, fake_logits.dtype), jnp.float32)
         return formula(real_logits.astype(dtype), fake_logits.astype(dtype))

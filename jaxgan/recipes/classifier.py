@@ -19,7 +19,7 @@ import numpy as np
 import optax
 
 from jaxgan.arrays import Array, Batch, Key, Params
-from jaxgan.config import Options, Preset, RequestError
+from jaxgan.config import Options, Preset, RequestError, at_least, fraction
 from jaxgan.data.images import batches
 from jaxgan.evaluation.features import FeatureNet, probabilities
 from jaxgan.game import Game, LossInput, LossOutput, Net, Player, State, Update
@@ -39,7 +39,7 @@ SHIFT = 1
 class Config:
     width: int = 32
     """Channels of the first convolution; they double at each pooling."""
-    features: int = 128
+    num_features: int = 128
     """Units of the last hidden layer: the dimension of the features."""
     dropout: float = 0.3
     """Share of the units dropped before each dense layer."""
@@ -49,6 +49,11 @@ class Config:
     """Move training images by up to one pixel each way."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision inside the net."""
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "width", "num_features")
+        at_least(self, 0, "learning_rate")
+        fraction(self, "dropout")
 
 
 PRESETS = {
@@ -86,7 +91,7 @@ def feature_net(config: Config, data: Mapping[str, Any], state: State) -> Featur
 
 
 def _net(config: Config, size: tuple[int, int, int], num_classes: int) -> Net:
-    module = Classifier(num_classes, config.width, config.features, config.dropout, DTYPES[config.dtype])
+    module = Classifier(num_classes, config.width, config.num_features, config.dropout, DTYPES[config.dtype])
     return adapt(module, size)
 
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+import numpy as np
 import optax
 
-from jaxgan.config import Options, Preset
+from jaxgan.config import Options, Preset, at_least, fraction
 from jaxgan.data.images import batches
 from jaxgan.game import Player, every
 from jaxgan.games.two_player import collapse_alarm, gradient_penalty, two_player
@@ -44,8 +45,10 @@ NORMALIZATIONS = {"none": None, "batch": BatchNorm, "layer": LayerNorm}
 class Config:
     latent: int = 64
     """Dimensions of the latent."""
-    width: int = 32
-    """Channels at the largest hidden resolution; they double towards the smallest."""
+    generator_width: int = 64
+    """Channels of the generator at its largest hidden resolution; they double towards the smallest."""
+    discriminator_width: int = 32
+    """Channels of the discriminator at its largest hidden resolution, likewise."""
     depth: int = 0
     """Halvings of the picture, 0 for down to about 4 pixels."""
     generator_normalization: Literal["none", "batch", "layer"] = "batch"
@@ -64,6 +67,8 @@ class Config:
     """Adam's step size for the generator."""
     discriminator_learning_rate: float = 5e-4
     """Adam's step size for the discriminator."""
+    learning_rate_decay: Literal["none", "cosine"] = "cosine"
+    """How both step sizes fall over the run: not at all, or to 0 along a cosine."""
     beta1: float = 0.5
     """Adam's decay of the first moment."""
     beta2: float = 0.99
@@ -75,18 +80,26 @@ class Config:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision inside the nets; parameters, logits and losses are float32."""
 
+    def __post_init__(self) -> None:
+        at_least(self, 1, "latent", "generator_width", "discriminator_width", "discriminator_steps")
+        at_least(self, 0, "depth", "r1_weight", "gradient_penalty_weight")
+        at_least(self, 0, "generator_learning_rate", "discriminator_learning_rate")
+        fraction(self, "beta1", "beta2", "ema_decay")
+
 
 PRESETS = {
     "cpu": Preset(Config(), Options(steps=4000, batch=64, data="digits")),
     "paper": Preset(
         Config(
             latent=100,
-            width=64,
+            generator_width=64,
+            discriminator_width=64,
             generator_normalization="batch",
             discriminator_normalization="batch",
             r1_weight=0.0,
             generator_learning_rate=2e-4,
             discriminator_learning_rate=2e-4,
+            learning_rate_decay="none",
             beta2=0.999,
             ema_decay=0.0,
         ),
@@ -101,7 +114,7 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
     generator_net = adapt(
         dcgan.Generator(
             images.size,
-            config.width,
+            config.generator_width,
             depth,
             normalization=NORMALIZATIONS[config.generator_normalization],
             dtype=dtype,
@@ -112,7 +125,7 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
     discriminator_net = adapt(
         dcgan.Discriminator(
             images.size,
-            config.width,
+            config.discriminator_width,
             depth,
             normalization=NORMALIZATIONS[config.discriminator_normalization],
             dtype=dtype,
@@ -120,7 +133,12 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
         images.size,
         couples_batch=config.discriminator_normalization == "batch",
     )
-    adam = partial(optax.adam, b1=config.beta1, b2=config.beta2)
+
+    def adam(learning_rate: float) -> optax.GradientTransformation:
+        falling = config.learning_rate_decay == "cosine"
+        schedule = optax.cosine_decay_schedule(learning_rate, options.steps) if falling else learning_rate
+        return optax.adam(schedule, b1=config.beta1, b2=config.beta2)
+
     terms = [
         gradient_penalty(penalty, weight, discriminator_net)
         for penalty, weight in (
@@ -144,7 +162,7 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
         prior=prior,
         generate=generate,
         draw=draw_images,
-        reals=images.image[:64],
+        reals=np.stack([images.image[i] for i in range(min(64, len(images.image)))]) if len(images.image) else None,
         evaluations={"images": image_evaluation(images, options, generate, prior)},
         best=("images", "frechet_distance", 1),
         alarm=partial(collapse_alarm, logits_are_odds=config.loss != "wasserstein"),

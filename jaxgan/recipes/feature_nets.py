@@ -1,5 +1,7 @@
 """The feature net of an evaluation: random convolutions, or a classifier trained once and cached."""
 
+import hashlib
+import json
 import os
 import shutil
 import sys
@@ -7,7 +9,8 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from jaxgan.config import Options, RequestError
+import jaxgan
+from jaxgan.config import Options, RequestError, to_json
 from jaxgan.data.images import Images
 from jaxgan.evaluation.features import FeatureNet, random_conv
 from jaxgan.recipes.folder import load, write_description
@@ -47,10 +50,11 @@ def _cached_classifier(images: Images) -> Path:
     from jaxgan.recipes import classifier
 
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jaxgan" / "classifiers"
-    directory = cache / f"{images.name}-{images.fingerprint[:16]}"
+    preset = classifier.PRESETS["cpu"]
+    made_by = hashlib.sha256(json.dumps([jaxgan.__version__, to_json(preset.config)]).encode()).hexdigest()
+    directory = cache / f"{images.name}-{images.fingerprint[:16]}-{made_by[:8]}"
     if directory.exists():
         return directory
-    preset = classifier.PRESETS["cpu"]
     print(f"training the classifier of {images.name} that judges samples (once)", file=sys.stderr, flush=True)
     try:
         cache.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,15 @@
 """The folder of a run: what it says of itself, and the trained system rebuilt from nothing else."""
 
 import json
+import sys
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import jaxgan
@@ -15,7 +18,7 @@ from jaxgan.config import Options, RequestError, from_json, to_json
 from jaxgan.game import State
 from jaxgan.recipes.dataset import Data, describe, recall
 from jaxgan.training.checkpoint import Checkpoints, unflatten, write_atomically
-from jaxgan.training.loop import abstract_state
+from jaxgan.training.program import abstract_state
 from jaxgan.training.recipe import Recipe
 
 
@@ -48,9 +51,9 @@ def read_description(directory: Path) -> Description:
         raise RequestError(f"{directory} {what}")
     try:
         content = json.loads(path.read_text())
-        version, name = content["version"], content["recipe"]
+        version, name = str(content["version"]), str(content["recipe"])
     except (ValueError, KeyError, TypeError) as error:
-        raise RequestError(f"{path} is damaged: {error}") from error
+        raise RequestError(f"{path} is damaged: {error!r}") from error
     if version.split(".")[:2] != jaxgan.__version__.split(".")[:2]:
         raise RequestError(
             f"{directory} was made by jaxgan {version}, and this is {jaxgan.__version__}: "
@@ -58,9 +61,12 @@ def read_description(directory: Path) -> Description:
         )
     try:
         config = from_json(recipes.find(name).Config, content["config"])
+        recall(content["data"])
         return Description(name, config, from_json(Options, content["options"]), content["data"])
-    except (KeyError, RequestError) as error:
+    except RequestError as error:
         raise RequestError(f"{path} cannot be used: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RequestError(f"{path} is damaged: {error!r}") from error
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ class Run:
             if recipe.num_classes == 0:
                 raise RequestError(f"{self.directory} is unconditional: it takes no class")
             raise RequestError(f"class {condition} does not exist; classes are 0..{recipe.num_classes - 1}")
-        labels = None if condition is None else np.full((batch,), condition, np.int32)
+        labels = None if condition is None else jnp.full((batch,), condition, jnp.int32)
 
         def make(state: State, key: Any) -> Any:
             assert recipe.prior is not None and recipe.generate is not None
@@ -125,10 +131,8 @@ def load(directory: str | Path, checkpoint: int | str = "final") -> Run:
     """
     directory = Path(directory)
     description = read_description(directory)
-    recipe = recipes.find(description.recipe).make(
-        description.config, description.options, recall(description.data)
-    )
-    checkpoints = Checkpoints(directory / "checkpoints")
+    recipe = recipes.find(description.recipe).make(description.config, description.options, recall(description.data))
+    checkpoints = Checkpoints(directory / "checkpoints", warn=lambda message: print(message, file=sys.stderr))
     steps = checkpoints.steps()
     if not steps:
         raise RequestError(f"{directory} has no checkpoint yet")
@@ -140,9 +144,9 @@ def load(directory: str | Path, checkpoint: int | str = "final") -> Run:
     elif checkpoint == "final":
         step = None
     else:
-        step = int(checkpoint)
+        step = int(checkpoint) if str(checkpoint).isdecimal() else None
         if step not in steps:
-            raise RequestError(f"{directory} has no checkpoint of step {step}; there are {steps}")
+            raise RequestError(f"{directory} has no checkpoint {checkpoint}; there are final, best and {steps}")
 
     def like(step: int) -> State:
         return abstract_state(recipe.stages[recipe.stage_at(max(step - 1, 0))].game)

@@ -35,7 +35,9 @@ def generate_with(net: Net) -> Generate:
 
     def generate(state: State, latent: Array, truncation: float) -> Array:
         params = state.ema.get("generator", state.params["generator"])
-        output, _ = net.apply({"params": params, **state.variables["generator"]}, truncate(latent, truncation), train=False)
+        output, _ = net.apply(
+            {"params": params, **state.variables["generator"]}, truncate(latent, truncation), train=False
+        )
         return output
 
     return generate
@@ -56,9 +58,7 @@ def draw_images(images: np.ndarray) -> np.ndarray:
     return sheet.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
-def judge_images(
-    net: FeatureNet, real: np.ndarray, reference: str, fake: np.ndarray, resizer: str
-) -> dict[str, Any]:
+def judge_images(net: FeatureNet, real: np.ndarray, reference: str, fake: np.ndarray, resizer: str) -> dict[str, Any]:
     """Frechet and kernel distance between real and fake images on a feature net, and, where it
     classifies, how many fakes it recognises. Every row says what it was measured with."""
     real_features, fake_features = features(net, real), features(net, fake)
@@ -106,6 +106,7 @@ def toy_evaluation(mixture: toy.Mixture, options: Options, generate: Generate, p
         fake = in_batches(generate, prior, state, key, options.evaluate_samples)
         n = min(1000, options.evaluate_samples)
         reals = [np.asarray(toy.sample(mixture, jax.random.fold_in(key, i), n)) for i in (1, 2)]
+        mixture_hash = hashlib.sha256(mixture.means.tobytes() + repr(mixture.deviation).encode()).hexdigest()
         return {
             **mode_statistics(fake, mixture.means, mixture.deviation),
             "wasserstein": wasserstein(fake[:n], reals[0]),
@@ -113,7 +114,7 @@ def toy_evaluation(mixture: toy.Mixture, options: Options, generate: Generate, p
             "n_real": n,
             "n_fake": len(fake),
             "n_transport": n,
-            "reference_hash": hashlib.sha256(mixture.means.tobytes() + repr(mixture.deviation).encode()).hexdigest()[:16],
+            "reference_hash": mixture_hash[:16],
         }
 
     return evaluate
@@ -121,6 +122,5 @@ def toy_evaluation(mixture: toy.Mixture, options: Options, generate: Generate, p
 
 def need_images(recipe: str, data: Any) -> Images:
     if not isinstance(data, Images):
-        raise RequestError(f"{recipe} learns images, and {data.name!r} is a set of points: use jaxgan train ring for it")
+        raise RequestError(f"{recipe} learns images, and {data.name!r} is a set of points: use jaxgan train ring")
     return data
-

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 import optax
 
-from jaxgan.config import Options, Preset, RequestError
+from jaxgan.config import Options, Preset, RequestError, at_least, fraction
 from jaxgan.data import toy
 from jaxgan.game import Player, every
 from jaxgan.games.two_player import collapse_alarm, gradient_penalty, two_player
@@ -67,6 +67,11 @@ class Config:
     """Both players move at once instead of discriminator first."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision inside the nets; parameters, logits and losses are float32."""
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "latent", "width", "discriminator_steps")
+        at_least(self, 0, "depth", "r1_weight", "gradient_penalty_weight", "learning_rate")
+        fraction(self, "beta1", "beta2", "ema_decay")
 
 
 PRESETS = {

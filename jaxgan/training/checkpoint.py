@@ -53,10 +53,12 @@ def unflatten(arrays: Mapping[str, np.ndarray], like: Any) -> Any:
         shape = tuple(expected[name].shape) if shape is None else shape
         if tuple(arrays[name].shape) != shape:
             raise CheckpointError(f"{name} has shape {arrays[name].shape} in the checkpoint, expected {shape}")
+        if not _is_key(expected[name]) and arrays[name].dtype != expected[name].dtype:
+            raise CheckpointError(
+                f"{name} has type {arrays[name].dtype} in the checkpoint, expected {expected[name].dtype}"
+            )
     restored = [
-        jax.random.wrap_key_data(jnp.asarray(arrays[_name(path)]))
-        if _is_key(x)
-        else np.asarray(arrays[_name(path)], x.dtype)
+        jax.random.wrap_key_data(jnp.asarray(arrays[_name(path)])) if _is_key(x) else np.asarray(arrays[_name(path)])
         for path, x in leaves
     ]
     return jax.tree_util.tree_unflatten(structure, restored)

@@ -52,9 +52,12 @@ class RunLog:
         self._began = time.perf_counter()
 
     def row(self, step: int, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Adds one row; numbers become floats, and `seconds` since the run began is added."""
+        """Adds one row; numbers become floats (None if not finite), and `seconds` since the run began is added."""
         row: dict[str, Any] = {"step": step, "seconds": round(self._before + time.perf_counter() - self._began, 3)}
-        row.update({k: v if isinstance(v, (str, int)) or v is None else float(v) for k, v in values.items()})
+        for name, value in values.items():
+            if not isinstance(value, (str, int)) and value is not None:
+                value = float(value) if math.isfinite(value) else None
+            row[name] = value
         self.rows.append(row)
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
@@ -90,9 +93,10 @@ class Progress:
 
     LINE_SECONDS = 2.0
 
-    def __init__(self, start: int, total: int, quiet: bool = False) -> None:
-        self._quiet, self._total, self._last = quiet, total, -math.inf
+    def __init__(self, total: int, batch_size: int, quiet: bool = False) -> None:
+        self._quiet, self._total, self._batch_size, self._last = quiet, total, batch_size, -math.inf
         self._bar: Any = None
+        self._task: Any = None
         self._status = ""
         if quiet or not sys.stderr.isatty():
             return
@@ -111,7 +115,7 @@ class Progress:
             console=Console(stderr=True),
         )
         self._bar.start()
-        self._task = self._bar.add_task("training", total=total, completed=start, status="compiling")
+        self._task = self._bar.add_task("training", total=total, status="compiling")
 
     def advance(self, step: int) -> None:
         if self._bar is not None:
@@ -121,16 +125,17 @@ class Progress:
         """Shows a row of metrics; off a terminal at most every two seconds, and the last step always."""
         if self._quiet:
             return
-        shown = {k: v for k, v in row.items() if k.endswith("/loss") or k in ("loss", "accuracy")}
+        left = ""
         if "examples_per_second" in row:
-            rate = f"{row['examples_per_second']:,.0f} examples/s"
-            self._status = "  ".join([rate, *(f"{k} {v:.3f}" for k, v in shown.items())])
+            rate = row["examples_per_second"]
+            left = f"  {(self._total - row['step']) * self._batch_size / rate:.0f} s left"
+            shown = [f"{k} {v:.3f}" for k, v in row.items() if k.endswith(("/loss", "/accuracy"))]
+            self._status = "  ".join([f"{rate:,.0f} examples/s", *shown])
         if self._bar is not None:
             self._bar.update(self._task, completed=row["step"], status=self._status)
         elif time.perf_counter() - self._last >= self.LINE_SECONDS or row["step"] == self._total:
             self._last = time.perf_counter()
-            left = row["seconds"] / max(row["step"], 1) * (self._total - row["step"])
-            print(f"step {row['step']}/{self._total}  {self._status}  {left:.0f} s left", file=sys.stderr, flush=True)
+            print(f"step {row['step']}/{self._total}  {self._status}{left}", file=sys.stderr, flush=True)
 
     def say(self, message: str) -> None:
         """One line that stays."""

@@ -3,11 +3,10 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -16,18 +15,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.arrays import Key, Metrics
-from jaxgan.data.source import HostSource
-from jaxgan.game import Game, State, init_state, make_step
-from jaxgan.training import parallel
+from jaxgan.game import State, init_state
 from jaxgan.training.checkpoint import CheckpointError, Checkpoints
 from jaxgan.training.log import Progress, RunLog, write_picture
-from jaxgan.training.recipe import Recipe, Stage
+from jaxgan.training.program import Carry, Program, abstract_state, averages
+from jaxgan.training.recipe import Recipe
 
-# Folds of the run's key beyond any step: the data's order, the fixed latents, evaluations, rollbacks.
-DATA, FIXED, EVALUATION, ROLLBACK = (0xFFFFFFFF - i for i in range(4))
+# Folds of the run's key beyond any step (the program takes the last one, for the data).
+FIXED, EVALUATION, ROLLBACK = (0xFFFFFFFE - i for i in range(3))
 CHUNK_SECONDS = 0.25
-MAX_UNSYNCHRONISED_STEPS = 16
 MAX_ROLLBACKS = 3
 
 
@@ -60,153 +56,8 @@ class Outcome:
     message: str = ""
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Totals:
-    """What the compiled steps accumulate since the last log row; part of every checkpoint.
-
-    sums: of each metric over the steps on which its update ran; ran: those steps by update;
-    broken: the first step on which a metric was not finite, -1 if none was.
-    """
-
-    sums: Mapping[str, jax.Array]
-    ran: Mapping[str, jax.Array]
-    broken: Mapping[str, jax.Array]
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Carry:
-    """What training hands from step to step, and what a checkpoint holds."""
-
-    state: State
-    totals: Totals
-
-
-def accumulate(totals: Totals, metrics: Metrics, step: jax.Array) -> Totals:
-    """Adds the metrics of one step."""
-    sums, broken = {}, {}
-    for name, value in metrics.items():
-        ran = metrics[f"{name.split('/')[0]}/ran"] > 0
-        sums[name] = totals.sums[name] + jnp.where(ran, value, 0.0)
-        first = (totals.broken[name] < 0) & ran & ~jnp.isfinite(value)
-        broken[name] = jnp.where(first, step, totals.broken[name])
-    ran_steps = {name: totals.ran[name] + metrics[f"{name}/ran"] for name in totals.ran}
-    return Totals(sums, ran_steps, broken)
-
-
-def averages(totals: Totals) -> dict[str, float]:
-    """The mean of each metric over the steps on which its update ran; updates that never ran are left out."""
-    host = jax.device_get(totals)
-    return {
-        name: float(value / host.ran[update])
-        for name, value in host.sums.items()
-        if host.ran[update := name.split("/")[0]] > 0 and not name.endswith("/ran")
-    }
-
-
-class Program:
-    """The compiled form of a stage: `advance(carry, step, count)` plays `count` steps.
-
-    Accelerators and dense nets run a loop of steps inside one compiled program, whose length is an
-    argument: chunks of any length are the same program and the same bits. On CPU a convolution's
-    weight gradient is 20 to 30 times slower inside such a loop, so there each step is a call of its
-    own, and `when` is resolved on the host.
-    """
-
-    def __init__(self, stage: Stage, devices: int | None) -> None:
-        self.stage = stage
-        platform = jax.default_backend()
-        traced = self._trace(stage)
-        self.convolutional = parallel.contains_convolution(traced.jaxpr)
-        chosen = parallel.choose_devices(devices, stage.source.batch_size, self.convolutional)
-        self.mesh = parallel.data_mesh(chosen)
-        self.whole = parallel.replicated(self.mesh)
-        self.streamed = isinstance(stage.source, HostSource)
-        self.stepwise = self.streamed or (platform == "cpu" and self.convolutional)
-        self.options = parallel.compiler_options(platform, len(chosen)) if self.convolutional else None
-        self.arrays = None if isinstance(stage.source, HostSource) else self.put(dict(stage.source.arrays))
-        self._stream: tuple[int, Any] | None = None
-        self._played: Callable[..., Carry] = self._loop()
-        self._patterns: dict[tuple[bool, ...], Callable[..., Carry]] = {}
-        metrics = jax.eval_shape(partial(self._step, active=None), *self._example(stage))[1]
-        zero = np.zeros((), np.float32)
-        self._empty = Totals(
-            {name: zero for name in metrics},
-            {update.name: zero for update in stage.game.updates},
-            {name: np.full((), -1, np.int32) for name in metrics},
-        )
-
-    def put(self, tree: Any) -> Any:
-        return jax.device_put(tree, self.whole)
-
-    def empty_totals(self) -> Totals:
-        return self.put(self._empty)
-
-    def advance(self, carry: Carry, step: int, count: int) -> Carry:
-        if not self.stepwise:
-            return self._played(carry, self.arrays, self.put(np.int32(count)))
-        for s in range(step, step + count):
-            active = tuple(bool(u.when(s)) if u.when else True for u in self.stage.game.updates)
-            if active not in self._patterns:
-                self._patterns[active] = self._single(active)
-            carry = self._patterns[active](carry, self._raw(s) if self.streamed else self.arrays)
-            # un-synchronised steps on several CPU devices deadlock in a collective after a while
-            if (s + 1) % MAX_UNSYNCHRONISED_STEPS == 0:
-                jax.block_until_ready(carry.totals)
-        return carry
-
-    def working_bytes(self) -> int:
-        """Memory of one step's intermediate values, as compiled for this machine."""
-        state, arrays = self._example(self.stage)
-        analysis = jax.jit(partial(self._step, active=None)).lower(state, arrays).compile().memory_analysis()
-        return int(analysis.temp_size_in_bytes)
-
-    def compilations(self) -> int:
-        """How many programs were compiled so far (for the test that says it stays so)."""
-        return sum(f._cache_size() for f in (self._played, *self._patterns.values()))  # type: ignore[attr-defined]
-
-    def _raw(self, step: int) -> Any:
-        assert isinstance(self.stage.source, HostSource)
-        if self._stream is None or self._stream[0] != step:
-            self._stream = (step, self.stage.source.iterate(step))
-        raw = self.put(next(self._stream[1]))
-        self._stream = (step + 1, self._stream[1])
-        return raw
-
-    def _step(self, state: State, arrays: Any, active: tuple[bool, ...] | None) -> tuple[State, Metrics]:
-        batch = self.stage.source.batch(arrays, jax.random.fold_in(state.key, DATA), state.step)
-        if hasattr(self, "mesh"):
-            batch = parallel.shard_batch(batch, self.mesh)
-        return make_step(self.stage.game, active=active)(state, batch)
-
-    def _play(self, carry: Carry, arrays: Any, active: tuple[bool, ...] | None = None) -> Carry:
-        state, metrics = self._step(carry.state, arrays, active)
-        carry = Carry(state, accumulate(carry.totals, metrics, carry.state.step))
-        return jax.lax.with_sharding_constraint(carry, self.whole)
-
-    def _loop(self) -> Callable[..., Carry]:
-        def play(carry: Carry, arrays: Any, count: jax.Array) -> Carry:
-            return jax.lax.fori_loop(0, count, lambda _, c: self._play(c, arrays), carry)
-
-        return jax.jit(play, donate_argnums=0, compiler_options=self.options)
-
-    def _single(self, active: tuple[bool, ...]) -> Callable[..., Carry]:
-        return jax.jit(partial(self._play, active=active), donate_argnums=0, compiler_options=self.options)
-
-    def _example(self, stage: Stage) -> tuple[Any, Any]:
-        state = abstract_state(stage.game)
-        source = stage.source
-        arrays = source.dataset[0] if isinstance(source, HostSource) else dict(source.arrays)
-        return state, jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype), arrays)
-
-    def _trace(self, stage: Stage) -> Any:
-        return jax.jit(partial(self._step, active=None)).trace(*self._example(stage))
-
-
-def abstract_state(game: Game) -> State:
-    """Shapes and types of the game's state; nothing is computed."""
-    return jax.eval_shape(partial(init_state, game), jax.eval_shape(jax.random.key, 0))
+class _Stop(Exception):
+    """Ends the loop before its last step; the arguments are `stopped` and `message` of the outcome."""
 
 
 def fit(
@@ -224,214 +75,251 @@ def fit(
 
     initial: a state whose parameters, running variables and averages replace the fresh ones.
     SIGINT and SIGTERM save a checkpoint and end the run; a second one ends it at once.
+    Raises CheckpointError if the folder cannot be written, or nothing intact is there to resume from.
     """
-    end = recipe.stages[-1].until
-    progress_holder: list[Progress] = []
-
-    def say(message: str) -> None:
-        if progress_holder:
-            progress_holder[0].say(message)
-
-    checkpoints = Checkpoints(directory / "checkpoints", plan.keep, warn=say)
-    key = jax.random.key(seed)
-    step, restored = 0, None
-    quiet = Progress(0, end, quiet=plan.quiet)
-    progress_holder.append(quiet)
-    programs: dict[int, Program] = {}
-
-    def program(index: int) -> Program:
-        if index not in programs:
-            programs.clear()  # the stage before is over: its data need not stay on the device
-            programs[index] = Program(recipe.stages[index], plan.devices)
-        return programs[index]
-
-    def abstract_carry(step: int) -> Carry:
-        # a checkpoint written exactly at a boundary still belongs to the stage that ended there
-        index = recipe.stage_at(max(step - 1, 0))
-        return Carry(abstract_state(recipe.stages[index].game), program(index)._empty)
-
-    def begin(index: int, before: State | None) -> Carry:
-        stage = recipe.stages[index]
-        fresh = jax.jit(partial(init_state, stage.game), out_shardings=program(index).whole)(key)
-        if before is not None:
-            if stage.carry is not None:
-                fresh = stage.carry(before, fresh)
-            fresh = replace(fresh, step=before.step, key=before.key)
-        return Carry(program(index).put(fresh), program(index).empty_totals())
-
+    session = _Session(recipe, directory, plan, seed)
     try:
-        if resume:
-            step, restored = checkpoints.restore(abstract_carry)
-            checkpoints.delete_after(step)
-            for picture in (directory / "samples").glob("*.png"):
-                if picture.stem.isdigit() and int(picture.stem) > step:
-                    picture.unlink()
-        log = RunLog(directory, step)
+        session.restore() if resume else session.begin(initial)
+        with _interruptions() as interrupted:
+            while session.step < session.end:
+                session.play()
+                if session.log():
+                    continue
+                session.draw()
+                score = session.evaluate()
+                session.save(score, at_once=bool(interrupted))
+                if interrupted and session.step < session.end:
+                    raise _Stop(interrupted[0], f"saved at step {session.step}")
+        return Outcome(session.step, session.carry.state, "end")
+    except _Stop as stop:
+        return Outcome(session.step, session.carry.state, *stop.args)
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f"could not write to {directory}: {error.strerror or error}") from error
     finally:
-        quiet.close()
-    progress = Progress(step, end, plan.quiet)
-    progress_holder[0] = progress
+        session.close()
 
-    index = recipe.stage_at(max(step - 1, 0))
-    if restored is None:
-        carry = begin(index, None)
+
+class _Session:
+    """One call of `fit`: where it stands, and the files it writes."""
+
+    def __init__(self, recipe: Recipe, directory: Path, plan: Plan, seed: int) -> None:
+        self.recipe, self.directory, self.plan = recipe, directory, plan
+        self.key = jax.random.key(seed)
+        self.end = recipe.stages[-1].until
+        self.step = 0
+        self.progress = Progress(self.end, recipe.stages[0].source.batch_size, plan.quiet)
+        self.checkpoints = Checkpoints(directory / "checkpoints", plan.keep, warn=self.progress.say)
+        self.rows: RunLog | None = None
+        self.last_saved: int | None = None
+        self.rollbacks = 0
+        self.rate, self.busy, self.played = 0.0, 0.0, 0
+        self.stage = 0
+        self.carry: Carry = None  # type: ignore[assignment]
+        self._programs: dict[int, Program] = {}
+        self._generate: Any = None
+
+    def program(self, stage: int) -> Program:
+        if stage not in self._programs:
+            self._programs.clear()  # the stage before is over: its data need not stay on the device
+            self._programs[stage] = Program(self.recipe.stages[stage], self.plan.devices)
+        return self._programs[stage]
+
+    # -- beginnings ----------------------------------------------------------------------------------
+
+    def begin(self, initial: State | None) -> None:
+        self._enter(0)
         if initial is not None:
-            fields = ("params", "variables", "ema")
-            taken = {f: {**getattr(carry.state, f), **getattr(initial, f)} for f in fields}
-            carry = Carry(program(index).put(replace(carry.state, **taken)), carry.totals)
-    else:
-        carry = program(index).put(restored)
+            state, program = self.carry.state, self.program(0)
+            state = replace(
+                state,
+                params={**state.params, **initial.params},
+                variables={**state.variables, **initial.variables},
+                ema={**state.ema, **{name: tree for name, tree in initial.ema.items() if name in state.ema}},
+            )
+            self.carry = Carry(program.put(state), self.carry.totals)
+        self.rows = RunLog(self.directory, 0)
+        if self.recipe.reals is not None and self.recipe.draw is not None:
+            write_picture(self.directory / "reals.png", self.recipe.draw(self.recipe.reals))
+        self.draw(at_once=True)
 
-    def outcome(stopped: str, message: str = "") -> Outcome:
-        return Outcome(step, carry.state, stopped, message)
+    def restore(self, step: int | None = None) -> None:
+        """Goes to the newest intact checkpoint, or that of `step`, and cuts off all that came after it."""
+        self.step, carry = self.checkpoints.restore(self._abstract, step)
+        self.stage = self._stage_that_made(self.step)
+        self.carry = self.program(self.stage).put(carry)
+        self.last_saved = self.step
+        self.checkpoints.delete_after(self.step)
+        for picture in (self.directory / "samples").glob("*.png"):
+            if picture.stem.isdigit() and int(picture.stem) > self.step:
+                picture.unlink()
+        if self.rows is not None:
+            self.rows.close()
+        self.rows = RunLog(self.directory, self.step)
 
-    def save(score: float | None = None) -> bool:
-        return checkpoints.save(step, carry, score)
+    def _stage_that_made(self, step: int) -> int:
+        # a checkpoint written exactly at a boundary belongs to the stage that ended there
+        return self.recipe.stage_at(max(step - 1, 0))
 
-    def due(interval: int) -> bool:
-        return (interval > 0 and step % interval == 0) or step == end
+    def _abstract(self, step: int) -> Carry:
+        stage = self._stage_that_made(step)
+        return Carry(abstract_state(self.recipe.stages[stage].game), self.program(stage).empty)
 
-    draw = None
-    if recipe.prior is not None and recipe.generate is not None and recipe.draw is not None:
-        (directory / "samples").mkdir(exist_ok=True)
-        generate = jax.jit(recipe.generate, static_argnums=2)
-        fixed = _fixed_inputs(recipe, key, plan.samples)
+    def _enter(self, index: int) -> None:
+        """Starts a stage, from nothing or from what the one before left."""
+        stage, program = self.recipe.stages[index], self.program(index)
+        state = jax.jit(partial(init_state, stage.game), out_shardings=program.whole)(self.key)
+        if index > 0:
+            before = self.carry.state
+            carried = state if stage.carry is None else stage.carry(before, state)
+            state = program.put(replace(carried, step=before.step, key=before.key))
+        self.stage, self.carry = index, Carry(state, program.empty_totals())
 
-        def draw_samples(carry: Carry) -> None:
-            assert recipe.draw is not None
-            outputs = np.asarray(generate(carry.state, fixed, 1.0))
-            write_picture(directory / "samples" / f"{step:06d}.png", recipe.draw(outputs))
+    # -- one turn of the loop ------------------------------------------------------------------------
 
-        draw = draw_samples
-    if recipe.reals is not None and recipe.draw is not None:
-        write_picture(directory / "reals.png", recipe.draw(recipe.reals))
-    if draw is not None and step == 0:
-        draw(carry)
+    def play(self) -> None:
+        """Plays steps up to the next one at which something is due, or for a quarter of a second."""
+        if self.step >= self.recipe.stages[self.stage].until:
+            self._enter(self.stage + 1)
+            self.rate = 0.0
+        program = self.program(self.stage)
+        intervals = (self.plan.log_every, self.plan.sample_every, self.plan.save_every, self.plan.evaluate_every)
+        due = [self.step + i - self.step % i for i in intervals if i > 0]
+        boundary = min([self.recipe.stages[self.stage].until, *due])
+        # the first call compiles: it is one step long, and not timed
+        compiling = self.rate == 0.0
+        count = 1 if compiling else min(boundary - self.step, max(1, int(self.rate * CHUNK_SECONDS)))
+        began = time.perf_counter()
+        with jax.transfer_guard("allow" if compiling else "disallow"):
+            self.carry = jax.block_until_ready(program.advance(self.carry, self.step, count))
+        seconds = time.perf_counter() - began
+        self.step += count
+        self.rate = count / seconds
+        if not compiling:
+            self.busy, self.played = self.busy + seconds, self.played + count
+        self.progress.advance(self.step)
+        broken = {name: int(s) for name, s in jax.device_get(self.carry.totals.broken).items() if s >= 0}
+        if broken:
+            name = min(broken, key=lambda n: (broken[n], n))
+            raise _Stop("nan", f"{name} was not finite at step {broken[name]}; {self._last_good()}")
 
-    rollbacks, last_good = 0, step if resume else None
-    intervals = [i for i in (plan.log_every, plan.sample_every, plan.save_every, plan.evaluate_every) if i > 0]
-    rate, busy, played = 0.0, 0.0, 0
-    first_step = True
+    def log(self) -> bool:
+        """Writes a row of metrics, and looks at the rows for a collapse; whether that led back to a checkpoint."""
+        if not self.plan.log_every or not self._due(self.plan.log_every):
+            return False
+        assert self.rows is not None
+        values: dict[str, Any] = averages(self.carry.totals)
+        if self.played:
+            size = self.recipe.stages[self.stage].source.batch_size
+            values["examples_per_second"] = round(self.played * size / self.busy, 1)
+        self.busy, self.played = 0.0, 0
+        self.progress.row(self.rows.row(self.step, values))
+        self.carry = Carry(self.carry.state, self.program(self.stage).empty_totals())
+        alarm = self.recipe.alarm(self.rows.rows)
+        if alarm is not None and self.recipe.alarm(self.rows.rows[:-1]) is None:
+            self.rows.row(self.step, {"event": "collapse", "message": alarm})
+            self.progress.say(f"step {self.step}: {alarm}")
+            if self.plan.on_collapse == "stop":
+                self.save(at_once=True)
+                raise _Stop("collapse", alarm)
+            if self.plan.on_collapse == "rollback":
+                self._roll_back(alarm)
+                return True
+        return False
 
-    with _interruptions() as interrupted:
+    def draw(self, at_once: bool = False) -> None:
+        """Draws the samples of the fixed latents."""
+        recipe = self.recipe
+        if recipe.prior is None or recipe.generate is None or recipe.draw is None:
+            return
+        if not (at_once or self._due(self.plan.sample_every)):
+            return
+        if self._generate is None:
+            (self.directory / "samples").mkdir(exist_ok=True)
+            self._generate = jax.jit(recipe.generate, static_argnums=2)
+        n = self.plan.samples
+        condition = jnp.arange(n, dtype=jnp.int32) % recipe.num_classes if recipe.num_classes else None
+        inputs = recipe.prior(jax.random.fold_in(self.key, FIXED), n, condition)
+        outputs = np.asarray(self._generate(self.carry.state, inputs, 1.0))
+        write_picture(self.directory / "samples" / f"{self.step:06d}.png", recipe.draw(outputs))
+
+    def evaluate(self) -> float | None:
+        """Runs the evaluations that are due; the score of this step (smaller is better), if it has one."""
+        if not self._due(self.plan.evaluate_every):
+            return None
+        assert self.rows is not None
+        score = None
+        for name, evaluation in self.recipe.evaluations.items():
+            values = evaluation(self.carry.state, jax.random.fold_in(self.key, EVALUATION))
+            self.rows.row(self.step, {"evaluation": name, **values})
+            if self.recipe.best is not None and self.recipe.best[0] == name:
+                score = self.recipe.best[2] * float(values[self.recipe.best[1]])
+        return score if score is not None and isfinite(score) else None
+
+    def save(self, score: float | None = None, at_once: bool = False) -> None:
+        if not (at_once or score is not None or self._due(self.plan.save_every)):
+            return
+        if not self.checkpoints.save(self.step, self.carry, score):
+            raise _Stop("nan", f"a parameter was not finite at step {self.step}; {self._last_good()}")
+        self.last_saved = self.step
+
+    def close(self) -> None:
+        self.progress.close()
         try:
-            while step < end:
-                if step >= recipe.stages[index].until:
-                    index += 1
-                    carry = begin(index, carry.state)
-                boundary = min([recipe.stages[index].until, *(step + i - step % i for i in intervals)])
-                count = min(boundary - step, max(1, int(rate * CHUNK_SECONDS))) if not first_step else 1
-                began = time.perf_counter()
-                with jax.transfer_guard("allow" if first_step else "disallow"):
-                    carry = jax.block_until_ready(program(index).advance(carry, step, count))
-                seconds = time.perf_counter() - began
-                step += count
-                if not first_step:
-                    rate = count / seconds
-                    busy, played = busy + seconds, played + count
-                first_step = False
-                progress.advance(step)
-
-                broken = {n: int(s) for n, s in jax.device_get(carry.totals.broken).items() if s >= 0}
-                if broken:
-                    name = min(broken, key=lambda n: (broken[n], n))
-                    good = "no checkpoint was saved before" if last_good is None else f"last good checkpoint: {last_good}"
-                    return outcome("nan", f"{name} was not finite at step {broken[name]}; {good}")
-
-                if plan.log_every and due(plan.log_every):
-                    values: dict[str, Any] = averages(carry.totals)
-                    if played:
-                        size = recipe.stages[index].source.batch_size
-                        values["examples_per_second"] = round(played * size / busy, 1)
-                    busy, played = 0.0, 0
-                    progress.row(log.row(step, values))
-                    carry = Carry(carry.state, program(index).empty_totals())
-                    alarm = recipe.alarm(log.rows)
-                    if alarm is not None and recipe.alarm(log.rows[:-1]) is None:
-                        log.row(step, {"event": "collapse", "message": alarm})
-                        progress.say(f"step {step}: {alarm}")
-                        if plan.on_collapse == "stop":
-                            save()
-                            return outcome("collapse", alarm)
-                        if plan.on_collapse == "rollback":
-                            if rollbacks == MAX_ROLLBACKS or not checkpoints.steps():
-                                why = "no checkpoint to roll back to" if rollbacks == 0 else f"{rollbacks} rollbacks"
-                                return outcome("collapse", f"{alarm}; gave up after {why}")
-                            rollbacks += 1
-                            step, restored = checkpoints.restore(abstract_carry, _before_alarm(checkpoints, log.rows))
-                            checkpoints.delete_after(step)
-                            log.close()
-                            log = RunLog(directory, step)
-                            index = recipe.stage_at(max(step - 1, 0))
-                            # another key, or the same collapse would repeat
-                            state = replace(restored.state, key=jax.random.fold_in(restored.state.key, ROLLBACK))
-                            carry = program(index).put(Carry(state, restored.totals))
-                            progress.say(f"rolled back to step {step} with another key ({rollbacks} of {MAX_ROLLBACKS})")
-                            continue
-
-                if draw is not None and due(plan.sample_every):
-                    draw(carry)
-                score = None
-                if recipe.evaluations and due(plan.evaluate_every):
-                    for name, evaluate in recipe.evaluations.items():
-                        values = dict(evaluate(carry.state, jax.random.fold_in(key, EVALUATION)))
-                        log.row(step, {"evaluation": name, **values})
-                        if recipe.best is not None and recipe.best[0] == name:
-                            score = recipe.best[2] * float(values[recipe.best[1]])
-                stop = interrupted.name
-                if due(plan.save_every) or score is not None or stop:
-                    if not save(score if score is not None and isfinite(score) else None):
-                        good = "none" if last_good is None else str(last_good)
-                        return outcome("nan", f"a parameter was not finite at step {step}; last good checkpoint: {good}")
-                    last_good = step
-                if stop and step < end:
-                    return outcome(stop, f"saved at step {step}")
-            return outcome("end")
-        except OSError as error:
-            if isinstance(error, CheckpointError):
-                raise
-            raise CheckpointError(f"could not write to {directory}: {error.strerror or error}") from error
+            self.checkpoints.close()
         finally:
-            progress.close()
-            try:
-                checkpoints.close()
-            finally:
-                log.close()
+            if self.rows is not None:
+                self.rows.close()
+
+    def _due(self, interval: int) -> bool:
+        return (interval > 0 and self.step % interval == 0) or self.step == self.end
+
+    def _last_good(self) -> str:
+        if self.last_saved is None:
+            return "no checkpoint was saved before"
+        return f"last good checkpoint: {self.last_saved}"
+
+    def _roll_back(self, alarm: str) -> None:
+        self.checkpoints.wait()
+        sealed = self.checkpoints.steps()
+        if self.rollbacks == MAX_ROLLBACKS or not sealed:
+            why = f"after {self.rollbacks} rollbacks" if sealed else "for want of a checkpoint"
+            raise _Stop("collapse", f"{alarm}; gave up {why}")
+        self.rollbacks += 1
+        assert self.rows is not None
+        self.restore(_before_alarm(sealed, self.rows.rows))
+        # another key, or the same collapse would repeat
+        state = replace(self.carry.state, key=jax.random.fold_in(self.carry.state.key, ROLLBACK))
+        self.carry = self.program(self.stage).put(Carry(state, self.carry.totals))
+        message = f"rolled back to step {self.step} with another key ({self.rollbacks} of {MAX_ROLLBACKS}): {alarm}"
+        # the row that said so was of the steps that are now undone
+        self.rows.row(self.step, {"event": "rollback", "message": message})
+        self.progress.say(message)
 
 
-def _before_alarm(checkpoints: Checkpoints, rows: list[dict[str, Any]], patience: int = 5) -> int:
+def _before_alarm(sealed: Sequence[int], rows: Sequence[Mapping[str, Any]], patience: int = 5) -> int:
     """The newest checkpoint from before the rows that raised the alarm, or the oldest there is."""
     logged = [row["step"] for row in rows if "event" not in row and "evaluation" not in row]
-    began = logged[-min(patience, len(logged))]
-    earlier = [s for s in checkpoints.steps() if s < began]
-    return earlier[-1] if earlier else checkpoints.steps()[0]
-
-
-def _fixed_inputs(recipe: Recipe, key: Key, n: int) -> Any:
-    assert recipe.prior is not None
-    condition = jnp.arange(n, dtype=jnp.int32) % recipe.num_classes if recipe.num_classes else None
-    return recipe.prior(jax.random.fold_in(key, FIXED), n, condition)
-
-
-class _Interrupted:
-    name: str = ""
+    earlier = [step for step in sealed if step < logged[-min(patience, len(logged))]]
+    return earlier[-1] if earlier else sealed[0]
 
 
 @contextmanager
-def _interruptions():  # type: ignore[no-untyped-def]
-    """Turns the first SIGINT or SIGTERM into a flag; restores the handlers, so that a second one ends the program."""
-    flag, before = _Interrupted(), {}
+def _interruptions() -> Iterator[list[str]]:
+    """Notes the first SIGINT or SIGTERM in a list and restores the handlers: a second one ends the program."""
+    noted: list[str] = []
+    before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
 
         def note(number: int, frame: Any) -> None:
-            flag.name = signal.Signals(number).name
+            noted.append(signal.Signals(number).name)
             for n, handler in before.items():
                 signal.signal(n, handler)
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, note)
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield flag
+        yield noted
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,5 +1,6 @@
 """Devices: how many, how a batch is laid over them, and the two wrappers for per-device programs."""
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from jaxgan.arrays import Batch, Metrics
 from jaxgan.game import Game, State, make_step
 
 AXIS = "data"
+# floating-point operations of a step; measured by experiments/device_choice.py
+WORTH_SPLITTING_ON_CPU = 2e9
 
 
 def configure_backend() -> None:
@@ -20,10 +23,9 @@ def configure_backend() -> None:
     The variables JAX_NUM_CPU_DEVICES and JAX_COMPILATION_CACHE_DIR, where set, win.
     """
     if "JAX_NUM_CPU_DEVICES" not in os.environ and "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        try:
+        # not Linux, or JAX is already in use: one device it is
+        with contextlib.suppress(AttributeError, RuntimeError):
             jax.config.update("jax_num_cpu_devices", min(len(os.sched_getaffinity(0)), 8))
-        except (AttributeError, RuntimeError):
-            pass  # not Linux, or JAX is already in use: one device it is
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jaxgan" / "xla"
         jax.config.update("jax_compilation_cache_dir", str(cache))
@@ -31,11 +33,12 @@ def configure_backend() -> None:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
-def choose_devices(requested: int | None, batch_size: int, convolutional: bool) -> list[jax.Device]:
+def choose_devices(requested: int | None, batch_size: int, operations: float) -> list[jax.Device]:
     """The devices to train on: `requested` of them, or as many as help.
 
-    On accelerators all that divide the batch. On CPU, splitting a batch over cores speeds up
-    convolutions and slows down small dense nets, so only convolutional games get more than one.
+    operations: floating-point operations of a step, 0 for games without convolutions. On
+    accelerators all devices that divide the batch. On CPU, splitting a batch over cores speeds up
+    large convolutions and slows down everything else.
     """
     devices = jax.local_devices()
     if requested is not None:
@@ -44,7 +47,7 @@ def choose_devices(requested: int | None, batch_size: int, convolutional: bool) 
         if batch_size % requested:
             raise ValueError(f"--devices {requested} does not divide the batch of {batch_size}")
         return devices[:requested]
-    if devices[0].platform == "cpu" and not convolutional:
+    if devices[0].platform == "cpu" and operations < WORTH_SPLITTING_ON_CPU:
         return devices[:1]
     return devices[: max(n for n in range(1, len(devices) + 1) if batch_size % n == 0)]
 
@@ -57,12 +60,17 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
+def split(mesh: Mesh) -> NamedSharding:
+    """The first axis over the devices of the mesh."""
+    return NamedSharding(mesh, PartitionSpec(AXIS))
+
+
 def shard_batch(batch: Batch, mesh: Mesh) -> Batch:
     """Inside jit: lays the first axis of every array of the batch over the mesh."""
-    return jax.lax.with_sharding_constraint(batch, NamedSharding(mesh, PartitionSpec(AXIS)))
+    return jax.lax.with_sharding_constraint(batch, split(mesh))
 
 
-def compiler_options(platform: str, num_devices: int) -> dict[str, Any] | None:
+def compiler_options(platform: str, num_devices: int) -> dict[str, str | bool] | None:
     """Compiler options that help here, and None where there are none.
 
     On one CPU device, XLA's convolutions through YNNPACK run on a single core; without it they use
@@ -70,7 +78,7 @@ def compiler_options(platform: str, num_devices: int) -> dict[str, Any] | None:
     """
     if platform != "cpu" or num_devices > 1:
         return None
-    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    options: dict[str, str | bool] = {"xla_cpu_experimental_ynn_fusion_type": ""}
     try:
         jax.jit(lambda x: x).lower(jax.ShapeDtypeStruct((), "int32")).compile(options)
     except Exception:
@@ -85,13 +93,14 @@ def contains_convolution(jaxpr: Any) -> bool:
             return True
         for value in equation.params.values():
             for inner in value if isinstance(value, (tuple, list)) else (value,):
-                if hasattr(inner, "eqns") or hasattr(inner, "jaxpr"):
-                    if contains_convolution(inner):
-                        return True
+                if (hasattr(inner, "eqns") or hasattr(inner, "jaxpr")) and contains_convolution(inner):
+                    return True
     return False
 
 
-def pmap_step(game: Game, devices: Sequence[jax.Device] | None = None) -> Callable[[State, Batch], tuple[State, Metrics]]:
+def pmap_step(
+    game: Game, devices: Sequence[jax.Device] | None = None
+) -> Callable[[State, Batch], tuple[State, Metrics]]:
     """`make_step` under ``jax.pmap``: state and batch with a leading axis of devices (see `replicate`).
 
     Each device draws its own latents and has its own batch statistics, so a loss differs from
@@ -106,10 +115,10 @@ def shard_map_step(game: Game, mesh: Mesh) -> Callable[[State, Batch], tuple[Sta
     check_vma is off because under the check JAX sums the gradients of replicated parameters by
     itself, and averaging them again would be wrong. Like `pmap_step`, each device draws its own latents.
     """
-    whole, split = PartitionSpec(), PartitionSpec(AXIS)
+    whole, parts = PartitionSpec(), PartitionSpec(AXIS)
     step = make_step(game, axis_name=AXIS)
     return jax.jit(
-        jax.shard_map(step, mesh=mesh, in_specs=(whole, split), out_specs=(whole, whole), check_vma=False),
+        jax.shard_map(step, mesh=mesh, in_specs=(whole, parts), out_specs=(whole, whole), check_vma=False),
         donate_argnums=0,
     )
 
