@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxgan.arrays import Array
-from jaxgan.nets.convolution import UpsamplingConvolution
+from jaxgan.nets.convolution import DownsamplingConvolution, UpsamplingConvolution
 from jaxgan.nets.layers import Normalization, leaky_relu
 
 weights = nn.initializers.normal(0.02)
@@ -64,12 +64,7 @@ class Generator(nn.Module):
                 x = self.normalization(dtype=self.dtype)(x, train)
             x = nn.relu(x)
             last = i == depth - 1
-            x = UpsamplingConvolution(
-                channels if last else features[i + 1],
-                use_bias=bias or last,
-                kernel_init=weights,
-                dtype=self.dtype,
-            )(x)
+            x = UpsamplingConvolution(channels if last else features[i + 1], bias or last, weights, self.dtype)(x)
         return jnp.tanh(x.astype(jnp.float32))
 
 
@@ -92,15 +87,8 @@ class Discriminator(nn.Module):
         x = images.astype(self.dtype)
         for i in range(depth):
             normalized = self.normalization is not None and i > 0
-            x = nn.Conv(
-                min(self.width * 2**i, self.max_width),
-                kernel_size=(4, 4),
-                strides=(2, 2),
-                padding=((1, 1), (1, 1)),
-                use_bias=not normalized,
-                kernel_init=weights,
-                dtype=self.dtype,
-            )(x)
+            features = min(self.width * 2**i, self.max_width)
+            x = DownsamplingConvolution(features, not normalized, weights, self.dtype)(x)
             if normalized:
                 x = self.normalization(dtype=self.dtype)(x, train)  # type: ignore[misc]
             x = leaky_relu(x)
