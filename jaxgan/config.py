@@ -84,7 +84,7 @@ class Options:
         at_least(self, 1, "steps", "batch", "keep", "evaluate_samples")
         at_least(self, 0, "log_every", "sample_every", "save_every", "evaluate_every")
         check_seed(self.seed)
-        if self.name is not None and Path(self.name).name != self.name:
+        if self.name is not None and (Path(self.name).name != self.name or self.name == ".."):
             raise RequestError(f"--name is that of one folder, got {self.name!r}: --outdir says where it lies")
         if self.evaluate_samples < 2:
             raise RequestError("--evaluate-samples is at least 2: a covariance needs two samples")

@@ -11,7 +11,7 @@ Its last hidden layer is the feature net "classifier-DATA" of `jaxgan evaluate`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ from jaxgan.game import Game, LossInput, LossOutput, Net, Player, State, Update
 from jaxgan.losses.auxiliary import cross_entropy
 from jaxgan.nets.adapt import adapt
 from jaxgan.nets.classifier import Classifier
-from jaxgan.nets.precision import DTYPES
+from jaxgan.recipes.choices import DTYPES, Dtype
 from jaxgan.recipes.dataset import Data
 from jaxgan.recipes.judging import need_images
 from jaxgan.training.checkpoint import flatten
@@ -47,7 +47,7 @@ class Config:
     """Adam's step size, decaying to 0 along a cosine."""
     shift: bool = True
     """Move training images by up to one pixel each way."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Dtype = "float32"
     """Precision inside the net."""
 
     def __post_init__(self) -> None:
@@ -124,10 +124,11 @@ def _evaluation(net: Net, images: Any) -> Evaluation:
     def evaluate(state: State, key: Key) -> Mapping[str, Any]:
         predicted = probabilities(_as_feature_net(net, state, images.name), images.test_image[:])
         correct = predicted.argmax(-1) == images.test_label
+        confident = predicted.max(-1) > 0.9
         return {
             "accuracy": float(correct.mean()),
-            "confident": float((predicted.max(-1) > 0.9).mean()),
-            "confident_accuracy": float(correct[predicted.max(-1) > 0.9].mean()),
+            "confident": float(confident.mean()),
+            "confident_accuracy": float(correct[confident].mean()) if confident.any() else None,
             "n_test": len(correct),
             "note": images.note,
         }

@@ -21,24 +21,14 @@ import optax
 from jaxgan.config import Options, Preset, at_least, fraction
 from jaxgan.data.images import batches
 from jaxgan.game import Player, every
-from jaxgan.games.two_player import collapse_alarm, gradient_penalty, two_player
+from jaxgan.games.two_player import collapse_alarm, two_player
 from jaxgan.latent import normal_prior
-from jaxgan.losses import adversarial, penalties
 from jaxgan.nets import dcgan
 from jaxgan.nets.adapt import adapt
-from jaxgan.nets.layers import BatchNorm, LayerNorm
-from jaxgan.nets.precision import DTYPES
+from jaxgan.recipes.choices import DTYPES, LOSSES, NORMALIZATIONS, Dtype, Loss, Normalization, penalty_terms
 from jaxgan.recipes.dataset import Data
 from jaxgan.recipes.judging import draw_images, generate_with, image_evaluation, need_images
 from jaxgan.training.recipe import Recipe, Stage
-
-LOSSES = {
-    "non_saturating": adversarial.non_saturating,
-    "minimax": adversarial.minimax,
-    "hinge": adversarial.hinge,
-    "wasserstein": adversarial.wasserstein,
-}
-NORMALIZATIONS = {"none": None, "batch": BatchNorm, "layer": LayerNorm}
 
 
 @dataclass(frozen=True)
@@ -51,11 +41,11 @@ class Config:
     """Channels of the discriminator at its largest hidden resolution, likewise."""
     depth: int = 0
     """Halvings of the picture, 0 for down to about 4 pixels."""
-    generator_normalization: Literal["none", "batch", "layer"] = "batch"
+    generator_normalization: Normalization = "batch"
     """Normalization of the generator."""
-    discriminator_normalization: Literal["none", "batch", "layer"] = "none"
+    discriminator_normalization: Normalization = "none"
     """Normalization of the discriminator; a gradient penalty excludes batch."""
-    loss: Literal["non_saturating", "minimax", "hinge", "wasserstein"] = "non_saturating"
+    loss: Loss = "non_saturating"
     """Adversarial loss."""
     r1_weight: float = 1.0
     """Weight of the squared gradient at real images (half the paper's gamma), 0 for none."""
@@ -77,7 +67,7 @@ class Config:
     """Averaging of the generator's weights, 0 for none."""
     flip: bool = False
     """Mirror half of the images (not for digits)."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Dtype = "float32"
     """Precision inside the nets; parameters, logits and losses are float32."""
 
     def __post_init__(self) -> None:
@@ -139,21 +129,13 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
         schedule = optax.cosine_decay_schedule(learning_rate, options.steps) if falling else learning_rate
         return optax.adam(schedule, b1=config.beta1, b2=config.beta2)
 
-    terms = [
-        gradient_penalty(penalty, weight, discriminator_net)
-        for penalty, weight in (
-            (penalties.r1, config.r1_weight),
-            (penalties.wgan_gp, config.gradient_penalty_weight),
-        )
-        if weight
-    ]
     prior = normal_prior(config.latent)
     game = two_player(
         Player(generator_net, adam(config.generator_learning_rate), config.ema_decay or None),
         Player(discriminator_net, adam(config.discriminator_learning_rate)),
         LOSSES[config.loss],
         prior,
-        discriminator_terms=terms,
+        discriminator_terms=penalty_terms(config, discriminator_net),
         generator_when=every(config.discriminator_steps),
     )
     generate = generate_with(generator_net)

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

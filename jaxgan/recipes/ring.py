@@ -12,7 +12,6 @@ within three deviations of one; measured over seeds by experiments/first_run.py.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import jax
 import numpy as np
@@ -21,22 +20,14 @@ import optax
 from jaxgan.config import Options, Preset, RequestError, at_least, fraction
 from jaxgan.data import toy
 from jaxgan.game import Player, every
-from jaxgan.games.two_player import collapse_alarm, gradient_penalty, two_player
+from jaxgan.games.two_player import collapse_alarm, two_player
 from jaxgan.latent import normal_prior
-from jaxgan.losses import adversarial, penalties
 from jaxgan.nets import mlp
 from jaxgan.nets.adapt import adapt
-from jaxgan.nets.precision import DTYPES
+from jaxgan.recipes.choices import DTYPES, LOSSES, Dtype, Loss, penalty_terms
 from jaxgan.recipes.dataset import Data
 from jaxgan.recipes.judging import generate_with, toy_evaluation
 from jaxgan.training.recipe import Recipe, Stage
-
-LOSSES = {
-    "non_saturating": adversarial.non_saturating,
-    "minimax": adversarial.minimax,
-    "hinge": adversarial.hinge,
-    "wasserstein": adversarial.wasserstein,
-}
 
 
 @dataclass(frozen=True)
@@ -47,7 +38,7 @@ class Config:
     """Units of each hidden layer, in both nets."""
     depth: int = 3
     """Hidden layers, in both nets."""
-    loss: Literal["non_saturating", "minimax", "hinge", "wasserstein"] = "non_saturating"
+    loss: Loss = "non_saturating"
     """Adversarial loss."""
     r1_weight: float = 0.05
     """Weight of the squared gradient at real points (half the paper's gamma), 0 for none."""
@@ -65,7 +56,7 @@ class Config:
     """Averaging of the generator's weights, 0 for none."""
     simultaneous: bool = False
     """Both players move at once instead of discriminator first."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Dtype = "float32"
     """Precision inside the nets; parameters, logits and losses are float32."""
 
     def __post_init__(self) -> None:
@@ -89,14 +80,6 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
     dtype = DTYPES[config.dtype]
     generator_net = adapt(mlp.Generator((dimension,), config.width, config.depth, dtype=dtype), (config.latent,))
     discriminator_net = adapt(mlp.Discriminator(config.width, config.depth, dtype=dtype), (dimension,))
-    terms = [
-        gradient_penalty(penalty, weight, discriminator_net)
-        for penalty, weight in (
-            (penalties.r1, config.r1_weight),
-            (penalties.wgan_gp, config.gradient_penalty_weight),
-        )
-        if weight
-    ]
     adam = optax.adam(config.learning_rate, b1=config.beta1, b2=config.beta2)
     prior = normal_prior(config.latent)
     game = two_player(
@@ -105,7 +88,7 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
         LOSSES[config.loss],
         prior,
         observation="point",
-        discriminator_terms=terms,
+        discriminator_terms=penalty_terms(config, discriminator_net),
         generator_when=every(config.discriminator_steps),
         simultaneous=config.simultaneous,
     )

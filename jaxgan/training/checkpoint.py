@@ -111,7 +111,7 @@ class Checkpoints:
             import orbax.checkpoint as ocp
 
             if self._writer is None:
-                logging.getLogger("absl").setLevel(logging.ERROR)
+                logging.getLogger("absl").setLevel(logging.CRITICAL)
                 self._writer = ocp.AsyncCheckpointer(ocp.PyTreeCheckpointHandler())
             self._writer.save(target, args=ocp.args.PyTreeSave(arrays))
         except Exception as error:
@@ -214,7 +214,7 @@ class Checkpoints:
     def _read(self, step: int) -> dict[str, np.ndarray]:
         import orbax.checkpoint as ocp
 
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
             names = reader.metadata(self._folder(step)).item_metadata.tree
             as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in names}
@@ -244,7 +244,9 @@ def _digest(path: Path) -> str:
 
 
 def _failed(target: Path, error: Exception) -> CheckpointError:
-    shutil.rmtree(target, ignore_errors=True)
+    # orbax's half-written folder has a longer name, and its space may be what is lacking
+    for folder in target.parent.glob(f"{target.name}*"):
+        shutil.rmtree(folder, ignore_errors=True)
     return CheckpointError(f"could not write checkpoint {target}: {_first_line(error)}")
 
 
