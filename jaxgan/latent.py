@@ -6,12 +6,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.arrays import Array
+from jaxgan.arrays import Array, Key
 
 
 def normal_prior(dimension: int) -> Callable[..., Array]:
     """(key, n, condition=None) -> latents float32 [n, dimension] from N(0, I); the condition is ignored."""
     return lambda key, n, condition=None: jax.random.normal(key, (n, dimension))
+
+
+def labelled(prior: Callable[..., Array], num_classes: int) -> Callable[..., tuple[Array, Array]]:
+    """(key, n, condition=None) -> (latents, labels int32 [n]): labels as asked for, or uniform over the classes."""
+
+    def draw(key: Key, n: int, condition: Array | None = None) -> tuple[Array, Array]:
+        latent_key, label_key = jax.random.split(key)
+        if condition is None:
+            condition = jax.random.randint(label_key, (n,), 0, num_classes)
+        return prior(latent_key, n), jnp.asarray(condition, jnp.int32)
+
+    return draw
 
 
 def truncate(latent: Array, truncation: float, mean: Array | float = 0.0) -> Array:

@@ -26,6 +26,7 @@ HIGHER_IS_BETTER = frozenset(
         "density",
         "coverage",
         "accuracy",
+        "agreement",
     }
 )
 # Spread and bookkeeping around the numbers: how they were measured, not what came out.

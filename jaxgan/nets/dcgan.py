@@ -7,6 +7,7 @@ Kernels are 4x4 (the authors' code has 5x5), weights N(0, 0.02^2), leaky slope 0
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from jaxgan.arrays import Array
@@ -35,9 +36,18 @@ def _check(shape: tuple[int, int, int], depth: int) -> None:
         raise ValueError(f"a DCGAN of depth {depth} needs sides divisible by {2**depth}, got {height}x{width}")
 
 
+def _one_hot(label: Array | None, num_classes: int) -> Array:
+    if label is None:
+        raise ValueError(f"a net with {num_classes} classes needs a label")
+    return jax.nn.one_hot(label, num_classes)
+
+
 class Generator(nn.Module):
     """latent [batch, latent] -> images float32 [batch, *shape] in [-1, 1].
 
+    num_classes: 0, or the net takes a label int [batch] as its second input and appends it to the
+        latent as a one-hot vector (Mirza and Osindero, "Conditional Generative Adversarial Nets",
+        2014, arXiv 1411.1784).
     shape: (height, width, channels); depth: doublings, None for `default_depth`.
     width: channels at the last hidden resolution, doubling towards the latent up to max_width.
     """
@@ -47,11 +57,14 @@ class Generator(nn.Module):
     depth: int | None = None
     max_width: int = 512
     normalization: Normalization | None = None
+    num_classes: int = 0
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, latent: Array, train: bool = True) -> Array:
+    def __call__(self, latent: Array, label: Array | None = None, train: bool = True) -> Array:
         height, width, channels = self.shape
+        if self.num_classes:
+            latent = jnp.concatenate([latent, _one_hot(label, self.num_classes)], axis=-1)
         depth = self.depth or default_depth(height, width)
         _check(self.shape, depth)
         features = [min(self.width * 2**i, self.max_width) for i in reversed(range(depth))]
@@ -69,17 +82,23 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """images [batch, *shape] -> logit float32 [batch]. The first layer is never normalized."""
+    """images [batch, *shape] -> logit float32 [batch]. The first layer is never normalized.
+
+    num_classes: 0, or the net takes a label int [batch] as its second input and adds the inner
+        product of its last features and a vector of the class to the logit (Miyato and Koyama,
+        "cGANs with Projection Discriminator", 2018, arXiv 1802.05637, Eq. 3).
+    """
 
     shape: tuple[int, int, int]
     width: int = 64
     depth: int | None = None
     max_width: int = 512
     normalization: Normalization | None = None
+    num_classes: int = 0
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, images: Array, train: bool = True) -> Array:
+    def __call__(self, images: Array, label: Array | None = None, train: bool = True) -> Array:
         if images.shape[1:] != self.shape:
             raise ValueError(f"this discriminator sees images of {self.shape}, got {images.shape[1:]}")
         depth = self.depth or default_depth(*self.shape[:2])
@@ -92,4 +111,10 @@ class Discriminator(nn.Module):
             if normalized:
                 x = self.normalization(dtype=self.dtype)(x, train)  # type: ignore[misc]
             x = leaky_relu(x)
-        return nn.Dense(1, kernel_init=weights, dtype=self.dtype)(x.reshape(x.shape[0], -1))[:, 0].astype(jnp.float32)
+        x = x.reshape(x.shape[0], -1)
+        logit = nn.Dense(1, kernel_init=weights, dtype=self.dtype)(x)[:, 0]
+        if self.num_classes:
+            classes = _one_hot(label, self.num_classes).astype(self.dtype)
+            vector = nn.Dense(x.shape[-1], use_bias=False, kernel_init=weights, dtype=self.dtype)(classes)
+            logit = logit + jnp.sum(x * vector, axis=-1)
+        return logit.astype(jnp.float32)

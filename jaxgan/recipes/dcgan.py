@@ -18,11 +18,11 @@ from typing import Literal
 import numpy as np
 import optax
 
-from jaxgan.config import Options, Preset, at_least, fraction
+from jaxgan.config import Options, Preset, RequestError, at_least, fraction
 from jaxgan.data.images import batches
 from jaxgan.game import Player, every
 from jaxgan.games.two_player import collapse_alarm, two_player
-from jaxgan.latent import normal_prior
+from jaxgan.latent import labelled, normal_prior
 from jaxgan.nets import dcgan
 from jaxgan.nets.adapt import adapt
 from jaxgan.recipes.choices import DTYPES, LOSSES, NORMALIZATIONS, Dtype, Loss, Normalization, penalty_terms
@@ -45,6 +45,8 @@ class Config:
     """Normalization of the generator."""
     discriminator_normalization: Normalization = "none"
     """Normalization of the discriminator; a gradient penalty excludes batch."""
+    conditional: Literal["auto", "yes", "no"] = "auto"
+    """Tell both nets the class; auto where the data have labels."""
     loss: Loss = "non_saturating"
     """Adversarial loss."""
     r1_weight: float = 1.0
@@ -82,6 +84,7 @@ PRESETS = {
     "paper": Preset(
         Config(
             latent=100,
+            conditional="no",
             generator_width=64,
             discriminator_width=64,
             generator_normalization="batch",
@@ -100,16 +103,22 @@ PRESETS = {
 
 def make(config: Config, options: Options, data: Data) -> Recipe:
     images = need_images("dcgan", data)
+    if config.conditional == "yes" and not images.num_classes:
+        raise RequestError(f"--conditional yes needs labels, and {images.name} has none")
+    num_classes = 0 if config.conditional == "no" else images.num_classes
     dtype, depth = DTYPES[config.dtype], config.depth or None
+    label = ((),) if num_classes else ()
     generator_net = adapt(
         dcgan.Generator(
             images.size,
             config.generator_width,
             depth,
             normalization=NORMALIZATIONS[config.generator_normalization],
+            num_classes=num_classes,
             dtype=dtype,
         ),
         (config.latent,),
+        *label,
         couples_batch=config.generator_normalization == "batch",
     )
     discriminator_net = adapt(
@@ -118,9 +127,11 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
             config.discriminator_width,
             depth,
             normalization=NORMALIZATIONS[config.discriminator_normalization],
+            num_classes=num_classes,
             dtype=dtype,
         ),
         images.size,
+        *label,
         couples_batch=config.discriminator_normalization == "batch",
     )
 
@@ -135,17 +146,21 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
         Player(discriminator_net, adam(config.discriminator_learning_rate)),
         LOSSES[config.loss],
         prior,
+        condition="label" if num_classes else None,
         discriminator_terms=penalty_terms(config, discriminator_net),
         generator_when=every(config.discriminator_steps),
     )
     generate = generate_with(generator_net)
+    inputs = labelled(prior, num_classes) if num_classes else prior
     return Recipe(
         stages=(Stage(game, options.steps, batches(images, options.batch, options.seed, config.flip)),),
-        prior=prior,
+        prior=inputs,
         generate=generate,
         draw=draw_images,
         reals=np.stack([images.image[i] for i in range(min(64, len(images.image)))]) if len(images.image) else None,
-        evaluations={"images": image_evaluation(images, options, generate, prior)},
+        evaluations={"images": image_evaluation(images, options, generate, inputs)},
+        num_classes=num_classes,
+        sheet=10 * num_classes if 0 < num_classes <= 16 else 64,
         best=("images", "frechet_distance", 1),
         alarm=partial(collapse_alarm, logits_are_odds=config.loss != "wasserstein"),
     )

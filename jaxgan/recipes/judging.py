@@ -30,24 +30,31 @@ PICTURE_PIXELS = 512
 def generate_with(net: Net) -> Generate:
     """Samples of the player "generator", with its averaged parameters where there are any.
 
-    Truncation moves the latents towards the prior's mean: 1 leaves them, 0 gives one output.
+    Inputs are latents, or (latents, labels). Truncation moves the latents towards the prior's mean:
+    1 leaves them, 0 gives one output (per class).
     """
 
-    def generate(state: State, latent: Array, truncation: float) -> Array:
-        params = state.ema.get("generator", state.params["generator"])
-        output, _ = net.apply(
-            {"params": params, **state.variables["generator"]}, truncate(latent, truncation), train=False
-        )
-        return output
+    def generate(state: State, inputs: Any, truncation: float) -> Array:
+        latent, *label = inputs if isinstance(inputs, tuple) else (inputs,)
+        variables = {"params": state.ema.get("generator", state.params["generator"]), **state.variables["generator"]}
+        return net.apply(variables, truncate(latent, truncation), *label, train=False)[0]
 
     return generate
 
 
-def in_batches(generate: Generate, prior: Prior, state: State, key: Key, n: int, batch: int = 500) -> np.ndarray:
-    """`n` outputs as numpy, made `batch` at a time by one compiled program."""
-    program = jax.jit(lambda state, key: generate(state, prior(key, batch, None), 1.0))
-    parts = [np.asarray(program(state, jax.random.fold_in(key, i))) for i in range(-(-n // batch))]
-    return np.concatenate(parts)[:n]
+def in_batches(
+    generate: Generate, prior: Prior, state: State, key: Key, n: int, batch: int = 500
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """`n` outputs as numpy, made `batch` at a time by one compiled program, and the labels asked for (or None)."""
+
+    @jax.jit
+    def program(state: State, key: Key) -> tuple[Array, Array | None]:
+        inputs = prior(key, batch, None)
+        return generate(state, inputs, 1.0), inputs[1] if isinstance(inputs, tuple) else None
+
+    parts = [jax.device_get(program(state, jax.random.fold_in(key, i))) for i in range(-(-n // batch))]
+    labels = None if parts[0][1] is None else np.concatenate([label for _, label in parts])[:n]
+    return np.concatenate([outputs for outputs, _ in parts])[:n], labels
 
 
 def draw_images(images: np.ndarray) -> np.ndarray:
@@ -58,23 +65,29 @@ def draw_images(images: np.ndarray) -> np.ndarray:
     return sheet.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
-def judge_images(net: FeatureNet, real: np.ndarray, reference: str, fake: np.ndarray, resizer: str) -> dict[str, Any]:
+def judge_images(
+    net: FeatureNet, images: Images, real: np.ndarray, fake: np.ndarray, label: np.ndarray | None
+) -> dict[str, Any]:
     """Frechet and kernel distance between real and fake images on a feature net, and, where it
-    classifies, how many fakes it recognises. Every row says what it was measured with."""
+    classifies, how many fakes it recognises, and as the class that was asked for if one was.
+    Every row says what it was measured with."""
     real_features, fake_features = features(net, real), features(net, fake)
     distance = frechet_distance(moments(real_features), moments(fake_features))
     subset = min(1000, len(real), len(fake))
     kernel, kernel_error = kernel_distance(real_features, fake_features, subset_size=subset)
     row = {"frechet_distance": distance, "kernel_distance": kernel, "kernel_distance_error": kernel_error}
     if net.classify is not None:
-        row |= class_statistics(probabilities(net, fake))
+        seen = probabilities(net, fake)
+        row |= class_statistics(seen)
+        if label is not None:
+            row["agreement"] = float((seen.argmax(-1) == label).mean())
     return row | {
         "n_real": len(real),
         "n_fake": len(fake),
         "features": net.name,
         "features_hash": net.identity[:16],
-        "reference_hash": reference[:16],
-        "resizer": resizer,
+        "reference_hash": images.fingerprint[:16],
+        "resizer": images.resizer,
     }
 
 
@@ -85,8 +98,8 @@ def image_evaluation(images: Images, options: Options, generate: Generate, prior
 
     def evaluate(state: State, key: Key) -> Mapping[str, Any]:
         real = images.image[:] if isinstance(images.image, np.ndarray) else _some(images.image)
-        fake = in_batches(generate, prior, state, key, options.evaluate_samples)
-        return judge_images(net(), real, images.fingerprint, fake, images.resizer)
+        fake, label = in_batches(generate, prior, state, key, options.evaluate_samples)
+        return judge_images(net(), images, real, fake, label)
 
     return evaluate
 
@@ -103,7 +116,7 @@ def toy_evaluation(mixture: toy.Mixture, options: Options, generate: Generate, p
     """
 
     def evaluate(state: State, key: Key) -> Mapping[str, Any]:
-        fake = in_batches(generate, prior, state, key, options.evaluate_samples)
+        fake, _ = in_batches(generate, prior, state, key, options.evaluate_samples)
         n = min(1000, options.evaluate_samples)
         reals = [np.asarray(toy.sample(mixture, jax.random.fold_in(key, i), n)) for i in (1, 2)]
         mixture_hash = hashlib.sha256(mixture.means.tobytes() + repr(mixture.deviation).encode()).hexdigest()

@@ -32,7 +32,7 @@ class Plan:
     """When the loop does what, in steps; 0 means only at the end (log: never).
 
     keep: checkpoints kept besides the best. on_collapse: "warn", "stop" or "rollback".
-    samples: pictures drawn from fixed latents. quiet: no display.
+    quiet: no display.
     """
 
     log_every: int = 50
@@ -42,7 +42,6 @@ class Plan:
     keep: int = 3
     on_collapse: str = "warn"
     devices: int | None = None
-    samples: int = 64
     quiet: bool = False
 
 
@@ -238,7 +237,7 @@ class _Session:
         if self._generate is None:
             (self.directory / "samples").mkdir(exist_ok=True)
             self._generate = jax.jit(recipe.generate, static_argnums=2)
-        n = self.plan.samples
+        n = recipe.sheet
         condition = jnp.arange(n, dtype=jnp.int32) % recipe.num_classes if recipe.num_classes else None
         inputs = recipe.prior(jax.random.fold_in(self.key, FIXED), n, condition)
         outputs = np.asarray(self._generate(self.carry.state, inputs, 1.0))

@@ -42,6 +42,7 @@ class Recipe:
     alarm: log rows so far -> a warning, or None.
     data: what the manifest says of the data (name, fingerprint, sizes, notes).
     num_classes: of the condition, 0 for unconditional systems.
+    sheet: how many samples a sheet shows.
     """
 
     stages: tuple[Stage, ...]
@@ -54,6 +55,7 @@ class Recipe:
     alarm: Callable[[Sequence[Mapping[str, Any]]], str | None] = lambda rows: None
     data: Mapping[str, Any] = field(default_factory=dict)
     num_classes: int = 0
+    sheet: int = 64
 
     def __post_init__(self) -> None:
         ends = [stage.until for stage in self.stages]

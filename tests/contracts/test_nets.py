@@ -1,0 +1,238 @@
+"""What every network keeps to. A new network adds a row to `ROWS`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan.game import Net
+from jaxgan.nets import dcgan, mlp
+from jaxgan.nets.adapt import adapt
+from jaxgan.nets.classifier import Classifier
+from jaxgan.nets.layers import BatchNorm, LayerNorm
+
+from .programs import jit
+
+LATENT, BATCH, WIDTH = 5, 6, 4
+SIZES = ((8, 8, 1), (28, 28, 1), (28, 28, 3), (32, 32, 3), (64, 64, 3), (8, 12, 3))
+
+Size = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network by its size and dtype, and whether it makes images from latents or judges images."""
+
+    name: str
+    net: Callable[[Size, Any], Net]
+    makes_images: bool
+    outputs: tuple[tuple[int, ...], ...] = ((),)
+    running: bool = False
+    noisy: bool = False
+
+
+def generators_and_discriminators() -> tuple[Row, ...]:
+    rows = []
+    for label, norm in (("none", None), ("batch", BatchNorm), ("layer", LayerNorm)):
+        coupled = norm is BatchNorm
+
+        def mlp_generator(size: Size, dtype: Any, norm: Any = norm, coupled: bool = coupled) -> Net:
+            module = mlp.Generator(size, WIDTH, 2, normalization=norm, output=jnp.tanh, dtype=dtype)
+            return adapt(module, (LATENT,), couples_batch=coupled)
+
+        def mlp_discriminator(size: Size, dtype: Any, norm: Any = norm, coupled: bool = coupled) -> Net:
+            return adapt(mlp.Discriminator(WIDTH, 2, normalization=norm, dtype=dtype), size, couples_batch=coupled)
+
+        def dcgan_generator(size: Size, dtype: Any, norm: Any = norm, coupled: bool = coupled) -> Net:
+            return adapt(
+                dcgan.Generator(size, WIDTH, normalization=norm, dtype=dtype), (LATENT,), couples_batch=coupled
+            )
+
+        def dcgan_discriminator(size: Size, dtype: Any, norm: Any = norm, coupled: bool = coupled) -> Net:
+            module = dcgan.Discriminator(size, WIDTH, normalization=norm, dtype=dtype)
+            return adapt(module, size, couples_batch=coupled)
+
+        rows += [
+            Row(f"mlp.Generator-{label}", mlp_generator, True, running=coupled),
+            Row(f"mlp.Discriminator-{label}", mlp_discriminator, False, running=coupled),
+            Row(f"dcgan.Generator-{label}", dcgan_generator, True, running=coupled),
+            Row(f"dcgan.Discriminator-{label}", dcgan_discriminator, False, running=coupled),
+        ]
+    return tuple(rows)
+
+
+ROWS = (
+    *generators_and_discriminators(),
+    Row(
+        "Classifier",
+        lambda size, dtype: adapt(Classifier(10, width=4, features=7, dtype=dtype), size),
+        False,
+        outputs=((10,), (7,)),
+        noisy=True,
+    ),
+)
+every_net = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+
+
+def inputs(row: Row, size: Size) -> jax.Array:
+    shape = (LATENT,) if row.makes_images else size
+    return jax.random.uniform(jax.random.key(1), (BATCH, *shape), minval=-1.0)
+
+
+def filled(net: Net, seed: int = 0) -> Any:
+    """Variables that are large enough for the output to depend on the input, at once for any architecture."""
+    draws = np.random.default_rng(seed)
+
+    def fill(path: Any, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        name, value = path[-1].key, draws.normal(size=leaf.shape)
+        if leaf.ndim > 1:
+            value *= np.sqrt(2 / np.prod(leaf.shape[:-1]))
+        elif name in ("var", "scale"):
+            value = 1 + 0.3 * np.tanh(value)
+        else:
+            value *= 0.1
+        return value.astype(leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(fill, jax.eval_shape(net.init, jax.random.key(0)))
+
+
+@cache
+def small(row: Row, dtype: Any = jnp.float32) -> tuple[Net, Any, jax.Array]:
+    net = row.net((8, 8, 3), dtype)
+    return net, filled(net), inputs(row, (8, 8, 3))
+
+
+@cache
+def compiled(net: Net, train: bool) -> Callable:
+    return jit(lambda variables, x, key: net.apply(variables, x, key=key, train=train))
+
+
+def outputs(net: Net, variables: Any, x: jax.Array, train: bool, key: int = 5) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(compiled(net, train)(variables, x, jax.random.key(key))[0])]
+
+
+@every_net
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
+def test_shapes_and_types_at_every_size(row, size):
+    net = row.net(size, jnp.float32)
+    variables = jax.eval_shape(net.init, jax.random.key(0))
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
+    for train in (True, False):
+        apply = lambda v, x, train=train: net.apply(v, x, key=jax.random.key(0), train=train)  # noqa: E731
+        output, changed = jax.eval_shape(apply, variables, inputs(row, size))
+        expected = [(BATCH, *size)] if row.makes_images else [(BATCH, *shape) for shape in row.outputs]
+        assert [leaf.shape for leaf in jax.tree.leaves(output)] == expected
+        assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(output))
+        running = {name: variables[name] for name in variables if name != "params"}
+        assert jax.tree.structure(dict(changed)) == jax.tree.structure(running if train else {})
+        assert bool(running) == row.running
+
+
+@every_net
+def test_images_lie_in_the_agreed_range_and_depend_on_the_input(row):
+    net, variables, x = small(row)
+    (first, *_) = outputs(net, variables, x, train=True)
+    assert np.all(np.isfinite(first))
+    assert np.ptp(first, axis=0).max() > 1e-3
+    if row.makes_images:
+        huge = outputs(net, jax.tree.map(lambda leaf: leaf * 100.0, variables), 100 * x, train=False)[0]
+        assert -1 <= huge.min() < -0.9 and 0.9 < huge.max() <= 1
+
+
+@every_net
+def test_examples_are_coupled_where_the_net_says_so(row):
+    net, variables, x = small(row)
+    for train in (True, False):
+        moved = 0.0
+        for before, after in zip(
+            outputs(net, variables, x, train), outputs(net, variables, x.at[2].add(0.7), train), strict=True
+        ):
+            assert np.abs(before - after)[2].max() > 1e-4  # the perturbed example itself
+            moved = max(moved, float(np.delete(np.abs(before - after), 2, axis=0).max()))
+        assert (moved > 1e-5) == (net.couples_batch and train)
+
+
+@every_net
+def test_without_training_the_output_is_a_function_of_the_input(row):
+    net, variables, x = small(row)
+    for train in (True, False):
+        first, second = (outputs(net, variables, x, train, key) for key in (1, 2))
+        same = all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+        assert same == (not (row.noisy and train))
+    jax.eval_shape(lambda v, x: net.apply(v, x, train=False), variables, x)  # and needs no key
+
+
+@every_net
+def test_running_variables_change_in_training_only(row):
+    net, variables, x = small(row)
+    _, kept = compiled(net, False)(variables, x, jax.random.key(0))
+    _, changed = compiled(net, True)(variables, x, jax.random.key(5))
+    assert not kept
+    for name in changed:
+        pairs = zip(jax.tree.leaves(changed[name]), jax.tree.leaves(variables[name]), strict=True)
+        assert all(not np.array_equal(a, b) for a, b in pairs)
+
+
+@every_net
+def test_a_population_equals_its_members(row):
+    net, _, x = small(row)
+    members = [filled(net, seed) for seed in (1, 2)]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *members)
+    together = jit(jax.vmap(lambda v: net.apply(v, x, key=jax.random.key(5), train=True)[0]))(stacked)
+    for m, member in enumerate(members):
+        for a, b in zip(jax.tree.leaves(together), outputs(net, member, x, train=True), strict=True):
+            np.testing.assert_allclose(a[m], b, rtol=1e-4, atol=1e-5)
+
+
+@every_net
+def test_half_precision_is_inside_only(row):
+    net, variables, x = small(row)
+    half, _, _ = small(row, jnp.bfloat16)
+    initial = jax.eval_shape(half.init, jax.random.key(0))
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(initial))
+    full = outputs(net, variables, x, train=False)
+    for a, b in zip(outputs(half, variables, x, train=False), full, strict=True):
+        assert a.dtype == np.float32
+        np.testing.assert_allclose(a, b, rtol=0.1, atol=0.03 * max(1.0, np.abs(b).max()))
+        assert not np.array_equal(a, b)  # it was computed otherwise
+
+
+def parameters(module: Any, *shapes: tuple[int, ...]) -> int:
+    variables = jax.eval_shape(adapt(module, *shapes).init, jax.random.key(0))
+    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+
+
+def test_parameter_counts():
+    """DCGAN for 64x64 colour as in the paper's figure 1 (with kernels of 4x4), and an MLP by its formula."""
+    w = 64
+    kernels = 16 * (8 * w * 4 * w + 4 * w * 2 * w + 2 * w * w + w * 3)
+    norms = 2 * (8 * w + 4 * w + 2 * w + w)
+    generator = dcgan.Generator((64, 64, 3), w, normalization=BatchNorm)
+    assert parameters(generator, (100,)) == 100 * 16 * 8 * w + kernels + norms + 3
+    discriminator = dcgan.Discriminator((64, 64, 3), w, normalization=BatchNorm)
+    assert parameters(discriminator, (64, 64, 3)) == kernels + w + 2 * (2 + 4 + 8) * w + 16 * 8 * w + 1
+    assert parameters(mlp.Generator((2,), 128, 3), (5,)) == 5 * 128 + 128 + 2 * (128 * 128 + 128) + 128 * 2 + 2
+    assert parameters(mlp.Discriminator(128, 3), (2,)) == 2 * 128 + 128 + 2 * (128 * 128 + 128) + 128 + 1
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "message"),
+    [
+        (dcgan.Generator((7, 7, 1)), (LATENT,), "7x7"),
+        (dcgan.Generator((28, 28, 1), depth=3), (LATENT,), "divisible by 8, got 28x28"),
+        (dcgan.Generator((32, 30, 1), depth=2), (LATENT,), "divisible by 4, got 32x30"),
+        (dcgan.Generator((2, 2, 1)), (LATENT,), "2x2"),
+        (dcgan.Discriminator((9, 8, 3)), (9, 8, 3), "9x8"),
+        (dcgan.Discriminator((28, 28, 1), depth=3), (28, 28, 1), "divisible by 8, got 28x28"),
+        (dcgan.Discriminator((8, 8, 3)), (16, 16, 3), r"\(8, 8, 3\), got \(16, 16, 3\)"),
+        (dcgan.Discriminator((8, 8, 3)), (8, 8, 1), r"\(8, 8, 3\), got \(8, 8, 1\)"),
+    ],
+)
+def test_impossible_sizes_are_named(module, shape, message):
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(adapt(module, shape).init, jax.random.key(0))

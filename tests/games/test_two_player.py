@@ -1,0 +1,260 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxgan.game import Net, Player, every, init_state, make_step
+from jaxgan.games.two_player import collapse_alarm, gradient_penalty, neighbour_distance, two_player
+from jaxgan.latent import normal_prior
+from jaxgan.losses import adversarial, penalties
+
+RATE = 0.1
+REAL = np.array([[0.5, -1.0], [2.0, 0.3], [-0.7, 1.1]], np.float32)
+LATENT = np.array([[1.0, 0.2], [-0.4, 0.9], [0.3, -1.5]], np.float32)
+G = np.array([[0.6, -0.3], [0.2, 1.2]], np.float32)
+D = np.array([0.8, -0.5], np.float32)
+
+
+def linear(weight, bias=0.0, coupled=False):
+    """example -> example @ weight + bias, with a count of training passes as running variable."""
+
+    def init(key):
+        return {
+            "params": {"w": jnp.asarray(weight), "b": jnp.asarray(bias, jnp.float32)},
+            "count": {"n": jnp.zeros(())},
+        }
+
+    def apply(variables, x, *told, key=None, train=True):
+        y = x @ variables["params"]["w"] + variables["params"]["b"]
+        if told:
+            y = y + (told[0] if y.ndim == 1 else told[0][:, None])
+        return y, ({"count": {"n": variables["count"]["n"] + 1}} if train else {})
+
+    return Net(init, apply, coupled)
+
+
+def build(loss=adversarial.non_saturating, generator=None, discriminator=None, prior=None, rate=RATE, **options):
+    return two_player(
+        Player(generator or linear(G), optax.sgd(rate)),
+        Player(discriminator or linear(D, 0.4), optax.sgd(rate)),
+        loss,
+        prior or (lambda key, n: jnp.asarray(LATENT)[:n]),
+        observation="point",
+        **options,
+    )
+
+
+def one_step(game, batch=None, **hyper):
+    state = init_state(game, jax.random.key(0), hyper)
+    return make_step(game)(state, {"point": jnp.asarray(REAL)} if batch is None else batch)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-np.float64(x)))
+
+
+def test_one_step_of_linear_nets_in_numpy():
+    state, metrics = one_step(build())
+    real, fake = REAL @ D + 0.4, LATENT @ G @ D + 0.4
+    np.testing.assert_allclose(
+        metrics["discriminator/loss"], np.mean(np.log1p(np.exp(-real)) + np.log1p(np.exp(fake))), rtol=1e-5
+    )
+    grad_w = -(1 - sigmoid(real)) @ REAL / 3 + sigmoid(fake) @ (LATENT @ G) / 3
+    grad_b = np.mean(-(1 - sigmoid(real)) + sigmoid(fake))
+    w, b = D - RATE * grad_w, 0.4 - RATE * grad_b
+    np.testing.assert_allclose(state.params["discriminator"]["w"], w, rtol=1e-5)
+    np.testing.assert_allclose(state.params["discriminator"]["b"], b, rtol=1e-5)
+    # the generator meets the discriminator that has just moved
+    fake = LATENT @ G @ w + b
+    np.testing.assert_allclose(metrics["generator/loss"], np.mean(np.log1p(np.exp(-fake))), rtol=1e-5)
+    grad_g = np.einsum("n,ni,j->ij", -(1 - sigmoid(fake)), LATENT, w) / 3
+    np.testing.assert_allclose(state.params["generator"]["w"], G - RATE * grad_g, rtol=1e-5)
+    norm = np.sqrt(np.sum(grad_g**2) + np.mean((1 - sigmoid(fake))[:, None] * w, axis=0).sum() ** 2)
+    np.testing.assert_allclose(metrics["generator/gradient_norm"], norm, rtol=1e-4)
+
+
+def test_metrics_of_the_discriminator():
+    _, metrics = one_step(build(discriminator_terms=[lambda r: jnp.asarray(10.0)]))
+    real, fake = REAL @ D + 0.4, LATENT @ G @ D + 0.4
+    assert set(np.sign(real)) == set(np.sign(fake)) == {-1, 1}  # or the accuracies would show little
+    expected = {
+        "adversarial": np.mean(np.log1p(np.exp(-real)) + np.log1p(np.exp(fake))),
+        "real_logit": real.mean(),
+        "fake_logit": fake.mean(),
+        "real_accuracy": np.mean(real > 0),
+        "fake_accuracy": np.mean(fake < 0),
+        "diversity": distance(LATENT @ G) / distance(REAL),
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(metrics[f"discriminator/{name}"], value, rtol=1e-5, err_msg=name)
+    np.testing.assert_allclose(metrics["discriminator/loss"], expected["adversarial"] + 10, rtol=1e-5)
+
+
+def distance(x):
+    return np.mean([np.linalg.norm(x[i] - x[i - 1]) for i in range(len(x))])
+
+
+def test_neighbour_distance():
+    images = np.random.default_rng(0).normal(size=(5, 2, 3, 1)).astype(np.float32)
+    np.testing.assert_allclose(neighbour_distance(jnp.asarray(images)), distance(images), rtol=1e-5)
+    assert neighbour_distance(jnp.ones((4, 2))) == 0
+
+
+def test_terms_see_the_round_and_are_added_to_their_players_loss():
+    seen = {}
+
+    def term(name, weight):
+        def compute(r):
+            seen[name] = r
+            return weight * r.hyper["scale"] * jnp.sum(jnp.square(r.critic(r.real * 0.0)))
+
+        return compute
+
+    plain = one_step(build())[1]
+    game = build(discriminator_terms=[term("first", 1.0), term("second", 10.0)], generator_terms=[term("third", 100.0)])
+    state, metrics = one_step(game, scale=2.0)
+    bias = float(state.params["discriminator"]["b"])
+    assert float(metrics["discriminator/loss"] - plain["discriminator/loss"]) == pytest.approx(
+        11 * 2 * 3 * 0.4**2, rel=1e-4
+    )
+    added = metrics["generator/loss"] - jnp.mean(
+        jax.nn.softplus(-(LATENT @ G @ state.params["discriminator"]["w"] + bias))
+    )
+    assert float(added) == pytest.approx(100 * 2 * 3 * bias**2, rel=1e-4)
+    r = seen["first"]
+    assert r.real.shape == r.fake.shape == (3, 2) and r.latent.shape == (3, 2) and r.condition is None
+    assert r.real_output.shape == r.fake_output.shape == (3,)
+
+
+def test_running_variables_of_the_fake_pass_start_from_the_real_one():
+    game = build()
+    state, _ = one_step(game)
+    assert float(state.variables["discriminator"]["count"]["n"]) == 2  # real, then fake; not the generator's two more
+    assert float(state.variables["generator"]["count"]["n"]) == 1
+    # the critic of a term changes nothing
+    penalised = build(discriminator_terms=[gradient_penalty(penalties.r1, 1.0, linear(D))])
+    assert float(one_step(penalised)[0].variables["discriminator"]["count"]["n"]) == 2
+
+
+def test_both_nets_are_told_the_condition():
+    told = np.array([1.0, -2.0, 0.5], np.float32)
+    batch = {"point": jnp.asarray(REAL), "label": jnp.asarray(told)}
+    seen = []
+    game = build(
+        condition="label", discriminator_terms=[lambda r: seen.append(r.condition) or 0.0 * r.critic(r.real)[0]]
+    )
+    _, metrics = one_step(game, batch)
+    fake = LATENT @ G + told[:, None]
+    np.testing.assert_allclose(metrics["discriminator/real_logit"], np.mean(REAL @ D + 0.4 + told), rtol=1e-5)
+    np.testing.assert_allclose(metrics["discriminator/fake_logit"], np.mean(fake @ D + 0.4 + told), rtol=1e-5)
+    assert seen[0].shape == (3,)
+
+
+def test_schedules_of_either_player():
+    game = build(discriminator_when=every(2), generator_when=every(3), simultaneous=True)
+    assert [update.name for update in game.updates] == ["discriminator", "generator"] and game.simultaneous
+    assert [game.updates[0].when(s) for s in range(3)] == [False, True, False]
+    assert [game.updates[1].when(s) for s in range(3)] == [False, False, True]
+
+
+def test_an_undecided_discriminator_pays_two_log_two():
+    for loss in (adversarial.non_saturating, adversarial.minimax):
+        _, metrics = one_step(build(loss, discriminator=linear(np.zeros(2, np.float32))))
+        np.testing.assert_allclose(metrics["discriminator/loss"], 2 * np.log(2), rtol=1e-6)
+
+
+def test_a_gradient_penalty_is_weighted_and_refuses_a_coupled_net():
+    _, metrics = one_step(build(discriminator_terms=[gradient_penalty(penalties.r1, 3.0, linear(D))]))
+    added = metrics["discriminator/loss"] - metrics["discriminator/adversarial"]
+    np.testing.assert_allclose(added, 3 * np.sum(D**2), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"one by one.*couples the batch"):
+        gradient_penalty(penalties.r1, 3.0, linear(D, coupled=True))
+
+
+def test_fakes_have_the_shape_of_the_data():
+    with pytest.raises(ValueError, match=r"the generator makes \(3,\), the data are \(2,\)"):
+        one_step(build(generator=linear(np.ones((2, 3), np.float32))))
+
+
+def test_latents_are_drawn_anew_at_every_step_and_shared_by_both_updates():
+    drawn = []
+    note = [lambda r: drawn.append(r.latent) or jnp.zeros(())]
+    game = build(prior=normal_prior(2), discriminator_terms=note, generator_terms=note)
+    state, step = init_state(game, jax.random.key(0)), make_step(game)
+
+    def latents(state):
+        drawn.clear()
+        state, _ = step(state, {"point": jnp.asarray(REAL)})
+        return state, *drawn
+
+    state, for_discriminator, for_generator = jax.jit(latents)(state)
+    assert for_discriminator.shape == (3, 2)
+    np.testing.assert_array_equal(for_discriminator, for_generator)
+    assert not np.allclose(for_discriminator, jax.jit(latents)(state)[1])
+
+
+@pytest.mark.parametrize(
+    ("loss", "terms"),
+    [
+        (adversarial.non_saturating, (penalties.r1, 0.2)),
+        (adversarial.hinge, (penalties.r1, 0.2)),
+        (adversarial.wasserstein, (penalties.r1, 0.5)),
+    ],
+    ids=["non_saturating", "hinge", "wasserstein"],
+)
+def test_a_shift_learns_the_mean_of_a_gaussian(loss, terms):
+    """Generator z + b, data N(2, 1), D linear, which sees nothing but the mean; several seeds in one program."""
+
+    def shift():
+        return Net(lambda key: {"params": jnp.zeros(())}, lambda v, z, key=None, train=True: (z + v["params"], {}))
+
+    critic = linear(np.zeros(1, np.float32))
+    game = build(
+        loss, shift(), critic, normal_prior(1), discriminator_terms=[gradient_penalty(*terms, critic)], rate=0.1
+    )
+    step = make_step(game)
+
+    def train(key):
+        def body(state, s):
+            real = 2.0 + jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, 77), s), (64, 1))
+            return step(state, {"point": real})[0], state.params["generator"]
+
+        _, path = jax.lax.scan(body, init_state(game, key), jnp.arange(400))
+        return jnp.mean(path[300:])
+
+    learned = jax.jit(jax.vmap(train))(jax.random.split(jax.random.key(0), 4))
+    np.testing.assert_allclose(learned, 2.0, atol=0.3)
+
+
+def rows(n=5, diversity=0.9, real=0.8, fake=0.7):
+    row = {
+        "discriminator/diversity": diversity,
+        "discriminator/real_accuracy": real,
+        "discriminator/fake_accuracy": fake,
+    }
+    return [{"step": s, **row} for s in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("log", "options", "warning"),
+    [
+        (rows(), {}, None),
+        ([], {}, None),
+        (rows(diversity=0.05), {}, "mode collapse: the fakes of a batch differ 0.05 times"),
+        (rows(4, diversity=0.05), {}, None),
+        (rows(4, diversity=0.05), {"patience": 4}, "mode collapse"),
+        (rows(4) + rows(4, diversity=0.05), {}, None),
+        (rows(3) + rows(5, diversity=0.05), {}, "mode collapse"),
+        (rows(diversity=0.3), {"diversity": 0.5}, "mode collapse"),
+        (rows(real=1.0, fake=1.0), {}, "discriminator has won"),
+        (rows(real=1.0, fake=1.0), {"logits_are_odds": False}, None),
+        (rows(real=1.0, fake=0.99), {}, None),
+        (rows(4, real=1.0, fake=1.0) + rows(1), {}, None),
+        (rows(real=0.0, fake=0.0), {}, None),
+        ([*rows(diversity=0.05), {"evaluation": 1}], {}, "mode collapse"),
+    ],
+)
+def test_collapse_alarm(log, options, warning):
+    found = collapse_alarm(log, **options)
+    assert found is None if warning is None else warning in found
