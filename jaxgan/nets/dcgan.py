@@ -18,7 +18,7 @@ weights = nn.initializers.normal(0.02)
 
 
 def default_depth(height: int, width: int) -> int:
-    """How often the picture is halved: down to the 4 pixels of the paper, at least twice if it divides.
+    """How often the picture is halved: down to the 4 pixels of the paper, at least twice if that leaves 2 or more.
 
     64 -> 4 times, 32 -> 3, 28 -> 2, 8 -> 2.
     """

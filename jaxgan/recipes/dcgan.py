@@ -1,14 +1,17 @@
-"""DCGAN on images of any size with even sides.
+"""DCGAN on images of any size with even sides, class-conditional where the data have labels.
 
 Radford, Metz, Chintala, "Unsupervised Representation Learning with Deep Convolutional Generative
 Adversarial Networks", 2016, arXiv 1511.06434.
 
-    jaxgan train dcgan                                  real 8x8 digits, two CPU cores
-    jaxgan train dcgan --preset paper --data cifar10    the paper's width, batch and optimizer
+    jaxgan train dcgan                                  real 8x8 digits, about a minute on two CPU cores
+    jaxgan train dcgan --conditional no                 the same without the classes
+    jaxgan train dcgan --preset paper --data cifar10    the paper's nets, batch and optimizer: an accelerator
 
-Preset `cpu` differs from the paper in width, an R1 penalty in place of the discriminator's batch
-normalization, and averaged generator weights: with 1,500 training images, the paper's discriminator
-memorises them. Expected on `digits`: see the README's table, made by experiments/first_run.py.
+Preset `cpu` differs from the paper: it is narrower, both nets are told the class, R1 and layer
+normalization take the place of the discriminator's batch normalization, the step sizes fall along a
+cosine, and the generator's weights are averaged. Expected on `digits`: over 98 per cent of the
+samples recognised, against about 85 without the classes, because a generator of one smooth piece
+also makes what lies between two digits. Measured over seeds by experiments/first_run.py.
 """
 
 from dataclasses import dataclass
@@ -35,7 +38,7 @@ from jaxgan.training.recipe import Recipe, Stage
 class Config:
     latent: int = 64
     """Dimensions of the latent."""
-    generator_width: int = 64
+    generator_width: int = 32
     """Channels of the generator at its largest hidden resolution; they double towards the smallest."""
     discriminator_width: int = 32
     """Channels of the discriminator at its largest hidden resolution, likewise."""
@@ -43,25 +46,25 @@ class Config:
     """Halvings of the picture, 0 for down to about 4 pixels."""
     generator_normalization: Normalization = "batch"
     """Normalization of the generator."""
-    discriminator_normalization: Normalization = "none"
+    discriminator_normalization: Normalization = "layer"
     """Normalization of the discriminator; a gradient penalty excludes batch."""
     conditional: Literal["auto", "yes", "no"] = "auto"
     """Tell both nets the class; auto where the data have labels."""
     loss: Loss = "non_saturating"
     """Adversarial loss."""
-    r1_weight: float = 1.0
+    r1_weight: float = 0.03
     """Weight of the squared gradient at real images (half the paper's gamma), 0 for none."""
     gradient_penalty_weight: float = 0.0
     """Weight of WGAN-GP's penalty, 0 for none."""
     discriminator_steps: int = 1
     """Discriminator steps before each generator step."""
-    generator_learning_rate: float = 5e-4
+    generator_learning_rate: float = 2e-3
     """Adam's step size for the generator."""
-    discriminator_learning_rate: float = 5e-4
+    discriminator_learning_rate: float = 2e-3
     """Adam's step size for the discriminator."""
     learning_rate_decay: Literal["none", "cosine"] = "cosine"
     """How both step sizes fall over the run: not at all, or to 0 along a cosine."""
-    beta1: float = 0.5
+    beta1: float = 0.0
     """Adam's decay of the first moment."""
     beta2: float = 0.99
     """Adam's decay of the second moment."""
@@ -93,6 +96,7 @@ PRESETS = {
             generator_learning_rate=2e-4,
             discriminator_learning_rate=2e-4,
             learning_rate_decay="none",
+            beta1=0.5,
             beta2=0.999,
             ema_decay=0.0,
         ),

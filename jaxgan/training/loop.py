@@ -18,6 +18,7 @@ import numpy as np
 from jaxgan.game import State, init_state
 from jaxgan.training.checkpoint import CheckpointError, Checkpoints
 from jaxgan.training.log import Progress, RunLog, write_picture
+from jaxgan.training.parallel import quick_compilation
 from jaxgan.training.program import Carry, Program, abstract_state, averages
 from jaxgan.training.recipe import Recipe
 
@@ -168,7 +169,9 @@ class _Session:
     def _enter(self, index: int) -> None:
         """Starts a stage, from nothing or from what the one before left."""
         stage, program = self.recipe.stages[index], self.program(index)
-        state = jax.jit(partial(init_state, stage.game), out_shardings=program.whole)(self.key)
+        options = quick_compilation(jax.default_backend())
+        made = jax.jit(partial(init_state, stage.game), out_shardings=program.whole, compiler_options=options)
+        state = made(self.key)
         if index > 0:
             before = self.carry.state
             carried = state if stage.carry is None else stage.carry(before, state)

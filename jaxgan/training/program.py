@@ -81,7 +81,7 @@ class Program:
         example = _example(stage)
         traced = jax.jit(partial(self._step, active=None)).trace(*example)
         self.convolutional = parallel.contains_convolution(traced.jaxpr)
-        operations = float((traced.lower().cost_analysis() or {}).get("flops", 0.0)) if self.convolutional else 0.0
+        operations = float((traced.lower().cost_analysis() or {}).get("flops", 0.0))
         chosen = parallel.choose_devices(devices, stage.source.batch_size, operations)
         self.mesh = parallel.data_mesh(chosen)
         self.whole = parallel.replicated(self.mesh)
