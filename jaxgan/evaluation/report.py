@@ -177,7 +177,9 @@ def _curves(record: Record) -> str:
     log, evaluations = log_curves(record), evaluation_curves(record)
     losses = [Series(name, *curve) for name, curve in log.items() if _is_loss(name)]
     first = [line_chart(losses, "losses")] if losses else []
-    first += [line_chart([Series(name, *evaluations[name])], name) for name in _without_errors(evaluations)]
+    # one evaluation is no curve: the table has it
+    measured = {name: curve for name, curve in evaluations.items() if len(curve[0]) > 1}
+    first += [line_chart([Series(name, *measured[name])], name) for name in _without_errors(measured)]
     groups: dict[str, list[str]] = {}
     constants = []
     for name, (steps, values) in log.items():

@@ -25,8 +25,14 @@ class Entry:
 INDEX = {
     entry.name: entry
     for entry in (
-        Entry("dcgan", "deep convolutional GAN", "Radford et al. 2016, arXiv 1511.06434", "digits", "1.5 min"),
-        Entry("ring", "MLP GAN on a mixture of Gaussians", "Goodfellow et al. 2014, arXiv 1406.2661", "ring", "15 s"),
+        Entry(
+            "dcgan",
+            "deep convolutional GAN, class-conditional",
+            "Radford et al. 2016, arXiv 1511.06434",
+            "digits",
+            "1 min",
+        ),
+        Entry("ring", "MLP GAN on a mixture of Gaussians", "Goodfellow et al. 2014, arXiv 1406.2661", "ring", "1 min"),
         Entry("classifier", "judge of samples and feature net", "LeCun et al. 1998", "digits", "15 s"),
     )
 }

@@ -27,8 +27,7 @@ from jaxgan.losses.auxiliary import cross_entropy
 from jaxgan.nets.adapt import adapt
 from jaxgan.nets.classifier import Classifier
 from jaxgan.recipes.choices import DTYPES, Dtype
-from jaxgan.recipes.dataset import Data
-from jaxgan.recipes.judging import need_images
+from jaxgan.recipes.dataset import Data, need_images
 from jaxgan.training.checkpoint import flatten
 from jaxgan.training.recipe import Evaluation, Recipe, Stage
 

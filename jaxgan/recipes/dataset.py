@@ -61,3 +61,9 @@ def recall(description: Mapping[str, Any]) -> Data:
         note=description["note"],
         resizer=description["resizer"],
     )
+
+
+def need_images(recipe: str, data: Data) -> Images:
+    if not isinstance(data, Images):
+        raise RequestError(f"{recipe} learns images, and {data.name!r} is a set of points: use jaxgan train ring")
+    return data

@@ -29,8 +29,8 @@ from jaxgan.latent import labelled, normal_prior
 from jaxgan.nets import dcgan
 from jaxgan.nets.adapt import adapt
 from jaxgan.recipes.choices import DTYPES, LOSSES, NORMALIZATIONS, Dtype, Loss, Normalization, penalty_terms
-from jaxgan.recipes.dataset import Data
-from jaxgan.recipes.judging import draw_images, generate_with, image_evaluation, need_images
+from jaxgan.recipes.dataset import Data, need_images
+from jaxgan.recipes.judging import draw_images, generate_with, image_evaluation
 from jaxgan.training.recipe import Recipe, Stage
 
 
@@ -83,7 +83,7 @@ class Config:
 
 
 PRESETS = {
-    "cpu": Preset(Config(), Options(steps=4000, batch=64, data="digits")),
+    "cpu": Preset(Config(), Options(steps=4000, batch=64, data="digits", evaluate_every=1000)),
     "paper": Preset(
         Config(
             latent=100,

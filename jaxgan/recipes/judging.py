@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxgan.arrays import Array, Key, image_grid, to_uint8
-from jaxgan.config import Options, RequestError
+from jaxgan.config import Options
 from jaxgan.data import toy
 from jaxgan.data.images import Images
 from jaxgan.evaluation.features import FeatureNet, features, probabilities
@@ -131,9 +131,3 @@ def toy_evaluation(mixture: toy.Mixture, options: Options, generate: Generate, p
         }
 
     return evaluate
-
-
-def need_images(recipe: str, data: Any) -> Images:
-    if not isinstance(data, Images):
-        raise RequestError(f"{recipe} learns images, and {data.name!r} is a set of points: use jaxgan train ring")
-    return data
