@@ -12,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from jaxgan.config import finite
+
 RESULTS = Path(__file__).parent / "results"
 VERSIONED = ("jaxgan", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -61,7 +63,10 @@ def finish(
         "rows": [asdict(row) for row in rows],
         "seconds": round(time.perf_counter() - began, 1),
         "device": f"{len(jax.devices())} x {jax.devices()[0].device_kind} ({platform.machine()})",
-        "versions": {"python": platform.python_version(), **{package: metadata.version(package) for package in VERSIONED}},
+        "versions": {
+            "python": platform.python_version(),
+            **{package: metadata.version(package) for package in VERSIONED},
+        },
         "date": datetime.now(UTC).date().isoformat(),
     }
     if details is not None:
@@ -71,7 +76,7 @@ def finish(
     out = flags.out or (None if reduced else RESULTS / f"{name}.json")
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(content, indent=1) + "\n")
+        out.write_text(json.dumps(finite(content), indent=1) + "\n")
         print(f"written to {out}", file=sys.stderr)
 
 

@@ -1,7 +1,7 @@
 """Writes the README's result tables from the committed JSON: every number there was produced by a script.
 
-    python experiments/tables.py            rewrite README.md
-    python experiments/tables.py --check    fail if it is not up to date
+python experiments/tables.py            rewrite README.md
+python experiments/tables.py --check    fail if it is not up to date
 """
 
 import json

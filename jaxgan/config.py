@@ -104,9 +104,11 @@ def to_json(value: Any) -> dict[str, Any]:
 
 
 def finite(value: Any) -> Any:
-    """Numbers that JSON does not have as None, within mappings too."""
+    """Numbers that JSON does not have as None, within mappings and lists too."""
     if isinstance(value, dict):
         return {name: finite(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -77,7 +77,7 @@ def test_every_field_says_what_it_is(recipe: str) -> None:
 def test_trains_samples_and_judges(recipe: str, preset: str, tmp_path: Path) -> None:
     configure_backend()
     made = make(recipe, preset)
-    plan = Plan(log_every=1, devices=1, samples=4, quiet=True)
+    plan = Plan(log_every=1, devices=1, quiet=True)
     outcome = fit(made, tmp_path, plan, seed=0)
     assert (outcome.step, outcome.stopped) == (2, "end")
     for leaf in jax.tree.leaves(outcome.state.params):
