@@ -147,12 +147,9 @@ def _ended(directory: Path, outcome: Any) -> int:
 def _request_type(kind: type) -> Any:
     import tyro
 
-    @dataclass(frozen=True)
-    class Flags:
-        options: tyro.conf.OmitArgPrefixes[Options]
-        config: tyro.conf.OmitArgPrefixes[kind]  # type: ignore[valid-type]
-
-    return Flags
+    # made, not written: tyro would show a comment beside a field as its help
+    plain: Any = tyro.conf.OmitArgPrefixes
+    return dataclasses.make_dataclass("Flags", [("options", plain[Options]), ("config", plain[kind])], frozen=True)
 
 
 def _positional() -> Any:

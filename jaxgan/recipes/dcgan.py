@@ -10,7 +10,7 @@ Adversarial Networks", 2016, arXiv 1511.06434.
 Preset `cpu` differs from the paper: it is narrower, both nets are told the class, R1 and layer
 normalization take the place of the discriminator's batch normalization, the step sizes fall along a
 cosine, and the generator's weights are averaged. Expected on `digits`: over 98 per cent of the
-samples recognised, against about 85 without the classes, because a generator of one smooth piece
+samples recognised, against some 83 without the classes, because a generator of one smooth piece
 also makes what lies between two digits. Measured over seeds by experiments/first_run.py.
 """
 
