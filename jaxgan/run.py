@@ -84,7 +84,7 @@ def prepare(recipe: str, config: Any, options: Options) -> Request:
     data = open_data(options)
     try:
         made = recipes.find(recipe).make(config, options, data)
-        expected = abstract_state(made.stages[-1].game)
+        expected = abstract_state(made.stages[0].game)
         for stage in made.stages:
             choose_devices(options.devices, stage.source.batch_size, operations=0.0)
             if isinstance(stage.source, DeviceSource):
@@ -135,9 +135,13 @@ def dry_run(request: Request) -> str:
 def start(request: Request, command: Sequence[str] | None = None, quiet: bool = False) -> tuple[Path, Outcome]:
     """Makes the run's folder and trains; the folder and how it ended."""
     options = request.options
-    if request.recipe.generate is not None and isinstance(request.data, Images):
-        feature_net(options, request.data)  # trained now if it is not cached: the first evaluation should not wait
     directory = _make_folder(options, request)
+    try:
+        if request.recipe.generate is not None and isinstance(request.data, Images):
+            feature_net(options, request.data)  # trained now if it is not cached: no evaluation should wait for it
+    except BaseException:
+        directory.rmdir()
+        raise
     try:
         write_description(directory, request.recipe_name, request.config, options, request.data)
         manifest = _manifest(request, command)
