@@ -124,10 +124,6 @@ class Program:
         compiled = jax.jit(partial(self._step, active=None)).lower(*_example(self.stage)).compile()
         return int(getattr(compiled.memory_analysis(), "temp_size_in_bytes", 0))
 
-    def compilations(self) -> int:
-        """How many programs were compiled so far (for the test that says it stays so)."""
-        return sum(f._cache_size() for f in (self._played, *self._patterns.values()))  # type: ignore[attr-defined]
-
     def _raw(self, step: int) -> Any:
         assert isinstance(self.stage.source, HostSource)
         if self._stream is None or self._stream[0] != step:

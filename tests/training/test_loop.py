@@ -205,8 +205,6 @@ def test_nothing_is_compiled_twice(kind: str, devices: int) -> None:
     assert program.stepwise == (kind != "looped")
     state = jax.jit(lambda: init_state(program.stage.game, jax.random.key(0)), out_shardings=program.whole)()
     carry = program.advance(Carry(state, program.empty_totals()), 0, 3)
-    # one loop, or one program for each set of updates that are active together
-    assert program.compilations() == (1 if kind == "looped" else 2)
     with compilations() as compiled, jax.transfer_guard("disallow"):
         for step, count in ((3, 1), (4, 5), (9, 4)):
             carry = program.advance(carry, step, count)
@@ -217,8 +215,6 @@ def test_nothing_is_compiled_twice(kind: str, devices: int) -> None:
     with compilations() as compiled_then:
         carry = program.advance(carry, 15, 3)
     assert not compiled and not compiled_then
-    if devices == 1:  # on several, jit keeps more entries than programs
-        assert program.compilations() == (1 if kind == "looped" else 2)
     assert int(carry.state.step) == 18
 
 
