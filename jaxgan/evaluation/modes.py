@@ -2,8 +2,6 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 
 
 def mode_statistics(
@@ -34,7 +32,7 @@ def mode_statistics(
     deviation = np.asarray(deviation, np.float64)
     if deviation.shape not in ((), (num_modes,)) or not (deviation > 0).all():
         raise ValueError(f"deviation must be positive, a number or [{num_modes}], got {deviation}")
-    distances = cdist(samples, means) / deviation
+    distances = np.linalg.norm(samples[:, None] - means, axis=-1) / deviation
     distances = np.where(np.isfinite(distances), distances, np.inf)
     nearest = distances.argmin(axis=1)
     counted = nearest[distances.min(axis=1) < threshold]
@@ -106,6 +104,10 @@ def wasserstein(x: ArrayLike, y: ArrayLike) -> float:
         raise ValueError("points are not finite")
     if x.shape[1] == 1:
         return float(np.abs(np.sort(x[:, 0]) - np.sort(y[:, 0])).mean())
+    # half a second of imports that no other measure needs
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
     distances = cdist(x, y)
     return float(distances[linear_sum_assignment(distances)].mean())
 
