@@ -135,13 +135,9 @@ def dry_run(request: Request) -> str:
 def start(request: Request, command: Sequence[str] | None = None, quiet: bool = False) -> tuple[Path, Outcome]:
     """Makes the run's folder and trains; the folder and how it ended."""
     options = request.options
+    if request.recipe.generate is not None and isinstance(request.data, Images):
+        feature_net(options, request.data)  # trained now if it is not cached: no evaluation should wait for it
     directory = _make_folder(options, request)
-    try:
-        if request.recipe.generate is not None and isinstance(request.data, Images):
-            feature_net(options, request.data)  # trained now if it is not cached: no evaluation should wait for it
-    except BaseException:
-        directory.rmdir()
-        raise
     try:
         write_description(directory, request.recipe_name, request.config, options, request.data)
         manifest = _manifest(request, command)
