@@ -38,6 +38,9 @@ class Net:
 class Player:
     """One network of a game. Without an optimizer it is frozen: no update may move it.
 
+    optimizer: an optax transformation; one that takes extra arguments is given `hyper`, the numbers
+        of the run, and `step`, the game's, which is not the player's where players move at different
+        rates (see `jaxgan.optimizers.from_hyper`).
     ema_decay: keep an exponential moving average of the parameters,
         ``ema <- decay * ema + (1 - decay) * params`` each time the player moves; a float in
         [0, 1) or a function of the step. Running variables are not averaged: the average is used
@@ -269,7 +272,9 @@ def make_step(
         for name in update.players:
             player = game.players[name]
             assert player.optimizer is not None
-            change, opt_state[name] = player.optimizer.update(grads[name], seen.opt_state[name], movers[name])
+            change, opt_state[name] = optax.with_extra_args_support(player.optimizer).update(
+                grads[name], seen.opt_state[name], movers[name], hyper=seen.hyper, step=seen.step
+            )
             params[name] = optax.apply_updates(movers[name], change)
             variables[name] = {**state.variables[name], **output.variables.get(name, {})}
             if player.ema_decay is not None:

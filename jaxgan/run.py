@@ -84,7 +84,7 @@ def prepare(recipe: str, config: Any, options: Options) -> Request:
     data = open_data(options)
     try:
         made = recipes.find(recipe).make(config, options, data)
-        expected = abstract_state(made.stages[0].game)
+        expected = abstract_state(made.stages[0])
         for stage in made.stages:
             choose_devices(options.devices, stage.source.batch_size, operations=0.0)
             if isinstance(stage.source, DeviceSource):
@@ -111,7 +111,7 @@ def plan(options: Options, quiet: bool = False) -> Plan:
 def dry_run(request: Request) -> str:
     """What would run, in words: nets, devices, and memory as compiled for this machine."""
     program = Program(request.recipe.stages[0], request.options.devices)
-    state = abstract_state(request.recipe.stages[0].game)
+    state = abstract_state(request.recipe.stages[0])
     lines = [
         f"{request.recipe_name} on {describe(request.data)['name']}, {request.options.steps} steps "
         f"of batch {request.options.batch}",
@@ -254,7 +254,7 @@ def _make_folder(options: Options, request: Request) -> Path:
 
 
 def _manifest(request: Request, command: Sequence[str] | None) -> dict[str, Any]:
-    state = abstract_state(request.recipe.stages[-1].game)
+    state = abstract_state(request.recipe.stages[-1])
     return {
         "command": None if command is None else shlex.join(command),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -12,7 +12,7 @@ import jaxgan
 
 PACKAGE = Path(jaxgan.__file__).parent
 
-LEAVES = ("losses", "nets", "memory", "augment", "latent", "sampling", "attacks", "data", "evaluation")
+LEAVES = ("losses", "nets", "optimizers", "memory", "augment", "latent", "sampling", "attacks", "data", "evaluation")
 ALL_BELOW_RECIPES = (*LEAVES, "arrays", "game", "dynamics", "games", "training", "config")
 
 # part of the library -> the parts it may import besides itself; a name with a dot allows that module alone

@@ -148,7 +148,7 @@ def load(directory: str | Path, checkpoint: int | str = "final") -> Run:
             raise RequestError(f"{directory} has no checkpoint {checkpoint}; there are final, best and {steps}")
 
     def like(step: int) -> State:
-        return abstract_state(recipe.stages[recipe.stage_at(max(step - 1, 0))].game)
+        return abstract_state(recipe.stages[recipe.stage_at(max(step - 1, 0))])
 
     arrays_step, arrays = checkpoints.restore_arrays(step)
     state_arrays = {n.removeprefix("state."): a for n, a in arrays.items() if n.startswith("state.")}

@@ -164,13 +164,15 @@ class _Session:
 
     def _abstract(self, step: int) -> Carry:
         stage = self._stage_that_made(step)
-        return Carry(abstract_state(self.recipe.stages[stage].game), self.program(stage).empty)
+        return Carry(abstract_state(self.recipe.stages[stage]), self.program(stage).empty)
 
     def _enter(self, index: int) -> None:
         """Starts a stage, from nothing or from what the one before left."""
         stage, program = self.recipe.stages[index], self.program(index)
         options = quick_compilation(jax.default_backend())
-        made = jax.jit(partial(init_state, stage.game), out_shardings=program.whole, compiler_options=options)
+        made = jax.jit(
+            partial(init_state, stage.game, hyper=stage.hyper), out_shardings=program.whole, compiler_options=options
+        )
         state = made(self.key)
         if index > 0:
             before = self.carry.state

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxgan.arrays import Array, Metrics
 from jaxgan.data.source import HostSource
-from jaxgan.game import Game, State, init_state, make_step
+from jaxgan.game import State, init_state, make_step
 from jaxgan.training import parallel
 from jaxgan.training.recipe import Stage
 
@@ -157,9 +157,9 @@ def _example(stage: Stage) -> tuple[Any, Any]:
     """Shapes and types of what one step of a stage is given."""
     source = stage.source
     arrays = source.dataset[0] if isinstance(source, HostSource) else dict(source.arrays)
-    return abstract_state(stage.game), jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype), arrays)
+    return abstract_state(stage), jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype), arrays)
 
 
-def abstract_state(game: Game) -> State:
-    """Shapes and types of the game's state; nothing is computed."""
-    return jax.eval_shape(partial(init_state, game), jax.eval_shape(jax.random.key, 0))
+def abstract_state(stage: Stage) -> State:
+    """Shapes and types of the state of a stage's game; nothing is computed."""
+    return jax.eval_shape(partial(init_state, stage.game, hyper=stage.hyper), jax.eval_shape(jax.random.key, 0))

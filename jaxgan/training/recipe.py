@@ -18,6 +18,7 @@ Evaluation = Callable[[State, Key], Mapping[str, Any]]
 class Stage:
     """One game played on one source up to (not including) step `until`.
 
+    hyper: the numbers of the run, by name, that the game reads from its state.
     carry: (state at the end of the stage before, fresh state of this game) -> the state to start
         from; None takes over step and key and everything else fresh. Not called for the first stage.
     """
@@ -26,6 +27,7 @@ class Stage:
     until: int
     source: DeviceSource | HostSource
     carry: Callable[[State, State], State] | None = None
+    hyper: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
