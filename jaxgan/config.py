@@ -5,7 +5,7 @@ import dataclasses
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -122,7 +122,32 @@ def from_json(kind: type[T], values: dict[str, Any]) -> T:
     return kind(**{name: _typed(name, value, hints[name]) for name, value in values.items()})
 
 
+def settings(config: Any) -> dict[str, Any]:
+    """Every setting by the name of its flag, those of nested configs among the others."""
+    flat: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        flat |= settings(value) if dataclasses.is_dataclass(value) else {field.name: value}
+    return flat
+
+
+def changed(config: T, values: Mapping[str, Any]) -> T:
+    """`config` with other values in the settings of these names, nested ones too; names it lacks change nothing."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            found[field.name] = changed(value, values)
+        elif field.name in values:
+            found[field.name] = values[field.name]
+    return dataclasses.replace(config, **found)  # type: ignore[type-var]
+
+
 def _typed(name: str, value: Any, hint: Any) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise RequestError(f"{name} has type {type(value).__name__}, expected an object")
+        return from_json(hint, value)  # type: ignore[type-var, arg-type]
     if get_origin(hint) is tuple:
         value = tuple(value)
     allowed = get_args(hint) if get_origin(hint) is not None and get_origin(hint) is not tuple else (hint,)

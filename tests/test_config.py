@@ -5,9 +5,21 @@ import math
 from typing import Any
 
 import pytest
+import tyro
 
 from jaxgan import recipes
-from jaxgan.config import Options, RequestError, at_least, finite, fraction, from_json, parse, to_json
+from jaxgan.config import (
+    Options,
+    RequestError,
+    at_least,
+    changed,
+    finite,
+    fraction,
+    from_json,
+    parse,
+    settings,
+    to_json,
+)
 from jaxgan.recipes import classifier, dcgan, ring
 
 PRESETS = [(name, preset) for name in recipes.INDEX for preset in recipes.find(name).PRESETS]
@@ -110,3 +122,39 @@ def test_every_field_has_its_line_of_help(capsys: pytest.CaptureFixture[str]) ->
         for field in dataclasses.fields(kind):
             assert "--" + field.name.replace("_", "-") in shown or "--no-" + field.name.replace("_", "-") in shown
         assert "About x." in shown
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    weight: float = 1.0
+    """How much."""
+
+    def __post_init__(self) -> None:
+        at_least(self, 0, "weight")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+    width: int = 3
+    """How wide."""
+    inner: tyro.conf.OmitArgPrefixes[Inner] = Inner(0.5)
+    """What is within."""
+
+
+def test_nested_configs_are_configs() -> None:
+    value = Outer(4, Inner(0.25))
+    assert to_json(value) == {"width": 4, "inner": {"weight": 0.25}} and from_json(Outer, to_json(value)) == value
+    for inner, message in (({}, r"\['weight'\]"), ({"weight": "x"}, "weight has type str"), (3, "inner has type int")):
+        with pytest.raises(RequestError, match=message):
+            from_json(Outer, {"width": 4, "inner": inner})
+    with pytest.raises(RequestError, match="--weight is at least 0, got -1"):
+        from_json(Outer, {"width": 4, "inner": {"weight": -1}})
+    assert parse(Outer, ["--weight", "2"], "x", value) == Outer(4, Inner(2.0))
+
+
+def test_settings_are_found_where_they_lie() -> None:
+    assert settings(Outer()) == {"width": 3, "weight": 0.5}
+    assert changed(Outer(), {"weight": 2.0, "width": 7}) == Outer(7, Inner(2.0))
+    assert changed(Outer(), {"other": 1}) == Outer()
+    with pytest.raises(RequestError, match="--weight is at least 0"):
+        changed(Outer(), {"weight": -1.0})
