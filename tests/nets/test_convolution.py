@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,9 +7,14 @@ import pytest
 
 from jaxgan.nets import convolution
 from jaxgan.nets.convolution import (
+    Convolution,
     DownsamplingConvolution,
+    PooledConvolution,
+    UpsampledConvolution,
     UpsamplingConvolution,
     downsampling_convolution,
+    pooled_convolution,
+    upsampled_convolution,
     upsampling_convolution,
 )
 
@@ -23,8 +30,27 @@ def strided(images, kernel):
     return jax.lax.conv_general_dilated(images, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=LAYOUT)
 
 
+def same(images, kernel):
+    return jax.lax.conv_general_dilated(images, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT)
+
+
+def doubled_first(images, kernel):
+    return same(jnp.repeat(jnp.repeat(images, 2, axis=1), 2, axis=2), kernel)
+
+
+def pooled_last(images, kernel):
+    outputs = same(images, kernel)
+    batch, height, width, features = outputs.shape
+    return outputs.reshape(batch, height // 2, 2, width // 2, 2, features).mean((2, 4))
+
+
 # the public functions, and whichever of their forms this machine does not choose
 FORMS = [
+    (convolution.convolution, same),
+    (convolution._convolution_on_cpu, same),
+    (convolution._same_convolution, same),
+    (upsampled_convolution, doubled_first),
+    (pooled_convolution, pooled_last),
     (upsampling_convolution, transposed),
     (convolution._upsampling_as_product, transposed),
     (convolution._upsampling_as_convolution, transposed),
@@ -35,15 +61,35 @@ FORMS = [
 every_form = pytest.mark.parametrize(("form", "reference"), FORMS, ids=lambda f: f.__name__)
 
 
-def case(height, width, features_in=3, features_out=2):
+SIZES = {transposed: (4, 4), strided: (4, 4), same: (3, 3), doubled_first: (3, 3), pooled_last: (3, 3)}
+
+
+def case(height, width, features_in=3, features_out=2, size=(4, 4)):
     images = jax.random.normal(jax.random.key(0), (2, height, width, features_in))
-    return images, jax.random.normal(jax.random.key(1), (4, 4, features_in, features_out))
+    return images, jax.random.normal(jax.random.key(1), (*size, features_in, features_out))
+
+
+def derivatives(convolve, weight):
+    """Of first order, and of the squared norm of the first: a gradient penalty on images and on kernels."""
+
+    def first(x, k):
+        return jax.grad(lambda x, k: jnp.sum(weight * jnp.sin(convolve(x, k))), (0, 1))(x, k)
+
+    def second(x, k):
+        return jax.grad(lambda x, k: sum(jnp.sum(jnp.square(g)) for g in first(x, k)), (0, 1))(x, k)
+
+    return lambda x, k: jax.tree.leaves((first(x, k), second(x, k)))
+
+
+def assert_close(results, expected):
+    for a, b in zip(results, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * float(jnp.abs(b).max()))
 
 
 @every_form
 @pytest.mark.parametrize(("height", "width"), [(2, 2), (4, 4), (14, 14), (4, 6)])
 def test_equals_the_compilers_convolution(form, reference, height, width):
-    images, kernel = case(height, width)
+    images, kernel = case(height, width, size=SIZES[reference])
     result, expected = form(images, kernel), reference(images, kernel)
     assert result.shape == expected.shape and result.dtype == jnp.float32
     np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-5)
@@ -78,32 +124,81 @@ def test_downsampling_reads_four_by_four_pixels_around_each_output():
 
 
 @every_form
-def test_gradients_of_first_and_second_order_are_equal_too(form, reference):
-    images, kernel = case(4, 2)
+@pytest.mark.parametrize("features", [(3, 2), (2, 5)])
+def test_gradients_of_first_and_second_order_are_equal_too(form, reference, features):
+    images, kernel = case(4, 2, *features, size=SIZES[reference])
     weight = jax.random.normal(jax.random.key(2), reference(images, kernel).shape)
+    results, expected = (
+        jax.jit(derivatives(f, weight), compiler_options=FAST)(images, kernel) for f in (form, reference)
+    )
+    assert_close(results, expected)
 
-    def first(convolve):
-        return jax.grad(lambda x, k: jnp.sum(weight * jnp.sin(convolve(x, k))), (0, 1))
 
-    def second(convolve):
-        return jax.grad(lambda x, k: sum(jnp.sum(jnp.square(g)) for g in first(convolve)(x, k)), (0, 1))
+@every_form
+def test_a_population_of_kernels_is_one_kernel_after_another(form, reference):
+    images, kernel = case(4, 2, size=SIZES[reference])
+    kernels = jnp.stack([kernel, 2.0 * kernel[::-1], kernel - 1.0])
+    batches = jnp.stack([images, images + 0.5, -images])
+    weight = jax.random.normal(jax.random.key(2), reference(images, kernel).shape)
+    population = jax.jit(jax.vmap(derivatives(form, weight)), compiler_options=FAST)(batches, kernels)
+    single = jax.jit(derivatives(reference, weight), compiler_options=FAST)
+    for i in range(3):
+        assert_close([leaf[i] for leaf in population], single(batches[i], kernels[i]))
+    shared = jax.jit(jax.vmap(form, (None, 0)), compiler_options=FAST)(images, kernels)
+    assert_close(shared, [reference(images, k) for k in kernels])
 
-    def both(convolve):
-        derivatives = jax.jit(lambda x, k: (first(convolve)(x, k), second(convolve)(x, k)), compiler_options=FAST)
-        return jax.tree.leaves(derivatives(images, kernel))
 
-    for a, b in zip(both(form), both(reference), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * float(jnp.abs(b).max()))
+@every_form
+def test_gradients_inside_a_compiled_loop(form, reference):
+    images, kernel = case(4, 4, size=SIZES[reference])
+
+    def descend(convolve):
+        def body(_, k):
+            return k - 0.01 * jax.grad(lambda k: jnp.sum(jnp.square(convolve(images, k))))(k)
+
+        return jax.jit(lambda k: jax.lax.fori_loop(0, 3, body, k), compiler_options=FAST)(kernel)
+
+    np.testing.assert_allclose(descend(form), descend(reference), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3), (5, 3)])
+def test_kernels_of_other_odd_sizes(size):
+    images, kernel = case(5, 4, size=size)
+    weight = jax.random.normal(jax.random.key(2), (2, 5, 4, 2))
+    results, expected = (
+        jax.jit(derivatives(f, weight), compiler_options=FAST)(images, kernel) for f in (convolution.convolution, same)
+    )
+    assert_close(results, expected)
+
+
+def test_what_has_no_middle_or_no_half_is_refused():
+    images, kernel = case(4, 4)
+    with pytest.raises(ValueError, match="odd sides, got 4x4"):
+        convolution.convolution(images, kernel)
+    for merged in (upsampled_convolution, pooled_convolution):
+        with pytest.raises(ValueError, match="3x3 kernels"):
+            merged(images, kernel)
+    with pytest.raises(ValueError, match="even sides are halved, got 4x3"):
+        downsampling_convolution(images[:, :, :3], kernel)
 
 
 @pytest.mark.parametrize(
-    ("layer", "reference"), [(UpsamplingConvolution, transposed), (DownsamplingConvolution, strided)]
+    ("layer", "reference"),
+    [
+        (UpsamplingConvolution, transposed),
+        (DownsamplingConvolution, strided),
+        (Convolution, same),
+        (partial(Convolution, kernel_size=(1, 1)), same),
+        (UpsampledConvolution, doubled_first),
+        (PooledConvolution, pooled_last),
+    ],
 )
 def test_the_layer_is_the_function_and_a_bias(layer, reference):
-    images, kernel = case(4, 4, 3, 5)
+    size = layer.keywords["kernel_size"] if isinstance(layer, partial) else SIZES[reference]
+    images, kernel = case(4, 4, 3, 5, size)
     shapes = jax.eval_shape(layer(5, dtype=jnp.bfloat16).init, jax.random.key(0), images)["params"]
     assert {name: (p.shape, p.dtype.name) for name, p in shapes.items()} == {
-        "kernel": ((4, 4, 3, 5), "float32"),
+        "kernel": ((*size, 3, 5), "float32"),
         "bias": ((5,), "float32"),
     }
     params = {"kernel": kernel, "bias": jnp.arange(5.0)}
