@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.arrays import Array, Key, Params
-from jaxgan.game import Game, LossFn, LossInput, LossOutput, Net, Player, Update
+from jaxgan.game import Game, LossInput, LossOutput, Net, Player, Update, every
 from jaxgan.losses.adversarial import AdversarialLoss
 from jaxgan.losses.penalties import Critic, Penalty
+from jaxgan.memory import Replay
 
 # Fixed folds of the step's key. Latents and the generator's noise are the same for both updates.
-LATENT, GENERATOR_NOISE, REAL_NOISE, FAKE_NOISE, TERMS = range(5)
+LATENT, GENERATOR_NOISE, REAL_NOISE, FAKE_NOISE, TERMS, REAL_SHOWN, FAKE_SHOWN, REPLAY, LABELS = range(9)
 
 
 @jax.tree_util.register_dataclass
@@ -21,10 +22,12 @@ LATENT, GENERATOR_NOISE, REAL_NOISE, FAKE_NOISE, TERMS = range(5)
 class Round:
     """What one forward pass of the two players computed.
 
-    real, fake: examples [batch, ...]; latent [batch, latent]; condition [batch, ...] or None.
+    real, fake: examples [batch, ...] as D saw them (noisy, packed, in part old); latent
+        [examples, latent]; condition [batch, ...] or None.
     real_output, fake_output: D's logits. key: for the terms' own draws.
     critic: examples -> logits, D as it stands, without changing its running variables.
-    hyper: the numbers of the run that a study varies.
+    features: examples -> D's last hidden activations [batch, n], likewise.
+    hyper: the numbers of the run that a study varies. step: of the game.
     """
 
     real: Array
@@ -35,14 +38,20 @@ class Round:
     fake_output: Array
     key: Key
     hyper: Mapping[str, Any]
+    step: Array
     critic: Critic
+    features: Critic
 
 
 # already weighted, differentiable scalar that is added to a player's loss
 Term = Callable[[Round], Array]
+# a number, or the name of one in the run's hyper
+Weight = float | str
+# (examples, key, step, hyper) -> examples: what D is shown of reals and fakes
+Show = Callable[[Array, Key, Array, Mapping[str, Any]], Array]
 
 
-def gradient_penalty(penalty: Penalty, weight: float, discriminator: Net) -> Term:
+def gradient_penalty(penalty: Penalty, weight: Weight, discriminator: Net) -> Term:
     """``weight * mean(penalty)`` as a term of the discriminator's loss.
 
     Refused for a discriminator that couples the examples of a batch: its per-example gradient is
@@ -53,7 +62,39 @@ def gradient_penalty(penalty: Penalty, weight: float, discriminator: Net) -> Ter
             "a gradient penalty needs a discriminator that treats examples one by one; "
             "this one couples the batch (batch normalization): use layer normalization or none"
         )
-    return lambda r: weight * jnp.mean(penalty(r.critic, r.real, r.fake, r.key))
+    return lambda r: value(weight, r.hyper) * jnp.mean(penalty(r.critic, r.real, r.fake, r.key))
+
+
+def feature_matching(weight: Weight) -> Term:
+    """``weight * |mean f(real) - mean f(fake)|^2`` as a term of the generator's loss.
+
+    f: the discriminator's last hidden activations; means over the batch. Salimans et al., "Improved
+    Techniques for Training GANs", 2016, arXiv 1606.03498, section 3.1: the squared norm of the
+    difference, summed over features (the authors' code for MNIST takes the mean instead).
+    """
+
+    def term(r: Round) -> Array:
+        difference = jnp.mean(r.features(r.real), axis=0) - jnp.mean(r.features(r.fake), axis=0)
+        return value(weight, r.hyper) * jnp.sum(jnp.square(difference))
+
+    return term
+
+
+def value(weight: Weight, hyper: Mapping[str, Any]) -> Any:
+    """The number that a weight stands for."""
+    return hyper[weight] if isinstance(weight, str) else weight
+
+
+def pack(examples: Array, packing: int) -> Array:
+    """[batch, ..., channel] -> [batch / packing, ..., packing * channel]: neighbours side by side as channels.
+
+    Lin, Khetan, Fanti, Oh, "PacGAN", 2018, arXiv 1712.04086, section 2.
+    """
+    batch = examples.shape[0]
+    if batch % packing:
+        raise ValueError(f"packs of {packing} do not divide a batch of {batch}")
+    groups = examples.reshape(batch // packing, packing, *examples.shape[1:])
+    return jnp.concatenate([groups[:, i] for i in range(packing)], axis=-1)
 
 
 def two_player(
@@ -66,6 +107,14 @@ def two_player(
     condition: str | None = None,
     discriminator_terms: Sequence[Term] = (),
     generator_terms: Sequence[Term] = (),
+    lazy_terms: Sequence[Term] = (),
+    lazy_interval: int = 1,
+    labels: Callable[[AdversarialLoss, Key, Mapping[str, Any]], AdversarialLoss] | None = None,
+    generator_weight: Weight = 1.0,
+    show: Show | None = None,
+    packing: int = 1,
+    replay: Replay | None = None,
+    batch: tuple[int, ...] | None = None,
     discriminator_when: Callable[[Any], Any] | None = None,
     generator_when: Callable[[Any], Any] | None = None,
     simultaneous: bool = False,
@@ -73,85 +122,143 @@ def two_player(
     """The game of Goodfellow et al. 2014 for any adversarial loss: D moves first, then G.
 
     prior: (key, n) -> latents [n, ...]. observation, condition: batch keys of the real examples
-        and of what both nets are told besides (G as its second input, D likewise), None for
-        unconditional nets.
-    D sees real and fake examples in two passes, the fake one starting from the running variables
-    that the real one left. Both updates of a step see the same latents.
+        and of what both nets are told as a second input (None: nothing).
+    discriminator_terms, generator_terms: penalties and the like, computed from the same forward pass.
+    lazy_terms: terms of D's loss that every `lazy_interval`-th step minimises by a move of its own,
+        scaled by the interval, as StyleGAN2 does (Karras et al. 2020, arXiv 1912.04958, section 3.1).
+    labels: (loss, key, hyper) -> the loss that D has in its own update, for smoothed or wrong labels.
+    generator_weight: of the generator's adversarial loss; 0 leaves it to its terms.
+    show: what D sees instead of reals and fakes, in both updates, with noise of its own for each.
+    packing: D judges packs of so many examples (`pack`); its net takes as many times the channels.
+    replay: D's own update sees half old fakes; it needs `batch`, the shape [n, ...] of the real examples.
+    D sees real and fake examples in two passes; the fake one starts from the running variables that
+    the real one left. Both updates of a step see the same latents.
 
     Metrics of "discriminator": accuracy at logit 0, mean logits, and `diversity`, the mean distance
     between neighbours in the batch of fakes relative to that between reals (near 0: collapse).
     """
+    if replay is not None and batch is None:
+        raise ValueError("a replay of old fakes needs the shape of a batch")
+    if packing > 1 and condition is not None:
+        raise ValueError("packing does not know which of several conditions to tell D: leave one of them out")
+    lazy = bool(lazy_terms) and lazy_interval > 1
+    every_step_terms = (*discriminator_terms, *(() if lazy else lazy_terms))
 
-    def play(params: Mapping[str, Params], inputs: LossInput) -> tuple[Round, Mapping[str, Any], Mapping[str, Any]]:
+    def generate(params: Mapping[str, Params], inputs: LossInput, told: tuple[Array, ...]) -> tuple[Array, Array, Any]:
         real = inputs.batch[observation]
-        told = () if condition is None else (inputs.batch[condition],)
-        key = inputs.key
-
-        def variables(name: str, running: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-            return {"params": params[name], **(inputs.variables[name] if running is None else running)}
-
-        latent = prior(jax.random.fold_in(key, LATENT), real.shape[0])
-        fake, generator_running = generator.net.apply(
-            variables("generator"), latent, *told, key=jax.random.fold_in(key, GENERATOR_NOISE)
+        latent = prior(jax.random.fold_in(inputs.key, LATENT), real.shape[0])
+        fake, running = generator.net.apply(
+            {"params": params["generator"], **inputs.variables["generator"]},
+            latent,
+            *told,
+            key=jax.random.fold_in(inputs.key, GENERATOR_NOISE),
         )
         if fake.shape != real.shape:
             raise ValueError(f"the generator makes {fake.shape[1:]}, the data are {real.shape[1:]}")
-        real_output, running = discriminator.net.apply(
-            variables("discriminator"), real, *told, key=jax.random.fold_in(key, REAL_NOISE)
-        )
-        running = {**inputs.variables["discriminator"], **running}
-        fake_output, running_after = discriminator.net.apply(
-            variables("discriminator", running), fake, *told, key=jax.random.fold_in(key, FAKE_NOISE)
-        )
+        return latent, fake, running
+
+    def judge(
+        params: Mapping[str, Params], inputs: LossInput, latent: Array, fake: Array, real_told: Any, fake_told: Any
+    ) -> tuple[Round, Mapping[str, Any]]:
+        key, before = inputs.key, inputs.variables["discriminator"]
+
+        def shown(examples: Array, fold: int) -> Array:
+            seen = (
+                examples if show is None else show(examples, jax.random.fold_in(key, fold), inputs.step, inputs.hyper)
+            )
+            return pack(seen, packing) if packing > 1 else seen
+
+        def net(function: Callable, examples: Array, told: Any, running: Mapping[str, Any], noise: int) -> Any:
+            variables = {"params": params["discriminator"], **running}
+            return function(variables, examples, *told, key=jax.random.fold_in(key, noise))
 
         def critic(examples: Array) -> Array:
-            output, _ = discriminator.net.apply(
-                variables("discriminator"), examples, *told, key=jax.random.fold_in(key, REAL_NOISE)
-            )
-            return output
+            return net(discriminator.net.apply, examples, real_told, before, REAL_NOISE)[0]
 
+        def features(examples: Array) -> Array:
+            if discriminator.net.features is None:
+                raise ValueError("this discriminator names no features: they are wanted for feature matching")
+            return net(discriminator.net.features, examples, real_told, before, REAL_NOISE)
+
+        real_shown, fake_shown = shown(inputs.batch[observation], REAL_SHOWN), shown(fake, FAKE_SHOWN)
+        real_output, changed = net(discriminator.net.apply, real_shown, real_told, before, REAL_NOISE)
+        running = {**before, **changed}
+        fake_output, changed = net(discriminator.net.apply, fake_shown, fake_told, running, FAKE_NOISE)
         played = Round(
-            real=real,
-            fake=fake,
+            real=real_shown,
+            fake=fake_shown,
             latent=latent,
-            condition=told[0] if told else None,
+            condition=real_told[0] if real_told else None,
             real_output=real_output,
             fake_output=fake_output,
             key=jax.random.fold_in(key, TERMS),
             hyper=inputs.hyper,
+            step=inputs.step,
             critic=critic,
+            features=features,
         )
-        return played, generator_running, {**running, **running_after}
+        return played, {**running, **changed}
+
+    def told_in(inputs: LossInput) -> tuple[Array, ...]:
+        return () if condition is None else (inputs.batch[condition],)
 
     def discriminator_loss(params: Mapping[str, Params], inputs: LossInput) -> tuple[Array, LossOutput]:
-        played, _, running = play(params, inputs)
-        adversarial = jnp.mean(loss.discriminator(played.real_output, played.fake_output))
-        terms = sum((term(played) for term in discriminator_terms), jnp.zeros(()))
+        told = told_in(inputs)
+        latent, made, _ = generate(params, inputs, told)
+        seen, memory = (made, told), {}
+        if replay is not None:
+            seen, pool = replay.draw(inputs.memory["replay"], seen, jax.random.fold_in(inputs.key, REPLAY))
+            memory = {"replay": pool}
+        played, running = judge(params, inputs, latent, seen[0], told, seen[1])
+        d_loss = loss if labels is None else labels(loss, jax.random.fold_in(inputs.key, LABELS), inputs.hyper)
+        adversarial = jnp.mean(d_loss.discriminator(played.real_output, played.fake_output))
         metrics = {
             "adversarial": adversarial,
             "real_logit": jnp.mean(played.real_output),
             "fake_logit": jnp.mean(played.fake_output),
             "real_accuracy": jnp.mean(played.real_output > 0, dtype=jnp.float32),
             "fake_accuracy": jnp.mean(played.fake_output < 0, dtype=jnp.float32),
-            "diversity": neighbour_distance(played.fake) / jnp.maximum(neighbour_distance(played.real), 1e-12),
+            "diversity": neighbour_distance(made) / jnp.maximum(neighbour_distance(inputs.batch[observation]), 1e-12),
         }
-        return adversarial + terms, LossOutput(variables={"discriminator": running}, metrics=metrics)
+        output = LossOutput(variables={"discriminator": running}, memory=memory, metrics=metrics)
+        return adversarial + _sum(every_step_terms, played), output
+
+    def lazy_loss(params: Mapping[str, Params], inputs: LossInput) -> tuple[Array, LossOutput]:
+        told = told_in(inputs)
+        latent, made, _ = generate(params, inputs, told)
+        played, _ = judge(params, inputs, latent, made, told, told)
+        return lazy_interval * _sum(lazy_terms, played), LossOutput()
 
     def generator_loss(params: Mapping[str, Params], inputs: LossInput) -> tuple[Array, LossOutput]:
-        played, running, _ = play(params, inputs)
+        told = told_in(inputs)
+        latent, made, running = generate(params, inputs, told)
+        played, _ = judge(params, inputs, latent, made, told, told)
         adversarial = jnp.mean(loss.generator(played.real_output, played.fake_output))
-        terms = sum((term(played) for term in generator_terms), jnp.zeros(()))
-        return adversarial + terms, LossOutput(variables={"generator": running})
+        weighted = value(generator_weight, inputs.hyper) * adversarial
+        output = LossOutput(variables={"generator": running}, metrics={"adversarial": adversarial})
+        return weighted + _sum(generator_terms, played), output
 
-    updates: list[tuple[str, LossFn, Callable[[Any], Any] | None]] = [
-        ("discriminator", discriminator_loss, discriminator_when),
-        ("generator", generator_loss, generator_when),
-    ]
+    def memory(key: Key) -> Mapping[str, Any]:
+        if replay is None or batch is None:
+            return {}
+        told = () if condition is None else (jnp.zeros(batch[:1], jnp.int32),)
+        return {"replay": replay.empty((jnp.zeros(batch), told))}
+
+    lazily = Update("regularization", ("discriminator",), lazy_loss, every(lazy_interval, offset=0))
     return Game(
         players={"generator": generator, "discriminator": discriminator},
-        updates=tuple(Update(name, (name,), fn, when) for name, fn, when in updates),
+        updates=(
+            Update("discriminator", ("discriminator",), discriminator_loss, discriminator_when),
+            *([lazily] if lazy else []),
+            Update("generator", ("generator",), generator_loss, generator_when),
+        ),
+        memory=memory,
         simultaneous=simultaneous,
     )
+
+
+def _sum(terms: Sequence[Term], played: Round) -> Array:
+    return sum((term(played) for term in terms), jnp.zeros(()))
 
 
 def neighbour_distance(examples: Array) -> Array:

@@ -1,13 +1,23 @@
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jaxgan.game import Net, Player, every, init_state, make_step
-from jaxgan.games.two_player import collapse_alarm, gradient_penalty, neighbour_distance, two_player
+from jaxgan.game import LossInput, Net, Player, every, init_state, make_step
+from jaxgan.games.two_player import (
+    collapse_alarm,
+    feature_matching,
+    gradient_penalty,
+    neighbour_distance,
+    pack,
+    two_player,
+)
 from jaxgan.latent import normal_prior
 from jaxgan.losses import adversarial, penalties
+from jaxgan.memory import Replay
 
 RATE = 0.1
 REAL = np.array([[0.5, -1.0], [2.0, 0.3], [-0.7, 1.1]], np.float32)
@@ -258,3 +268,143 @@ def rows(n=5, diversity=0.9, real=0.8, fake=0.7):
 def test_collapse_alarm(log, options, warning):
     found = collapse_alarm(log, **options)
     assert found is None if warning is None else warning in found
+
+
+# -- what D is shown, told and asked ---------------------------------------------------------------
+
+
+def test_packs_put_neighbours_side_by_side():
+    examples = np.random.default_rng(0).normal(size=(6, 2, 3, 2)).astype(np.float32)
+    packed = np.asarray(pack(jnp.asarray(examples), 3))
+    assert packed.shape == (2, 2, 3, 6)
+    for i in range(2):
+        for j in range(3):
+            np.testing.assert_array_equal(packed[i, :, :, 2 * j : 2 * j + 2], examples[3 * i + j])
+    with pytest.raises(ValueError, match="packs of 4 do not divide a batch of 6"):
+        pack(jnp.asarray(examples), 4)
+
+
+def test_a_packing_discriminator_judges_pairs():
+    weight = np.array([0.8, -0.5, 0.3, 1.1], np.float32)
+    real = np.concatenate([REAL, -0.5 * REAL[:1]])
+    latent = np.concatenate([LATENT, LATENT[:1] + 0.7])
+    game = build(discriminator=linear(weight, 0.4), prior=lambda key, n: jnp.asarray(latent)[:n], packing=2)
+    state, metrics = one_step(game, {"point": jnp.asarray(real)})
+    real_logits, fake_logits = (x.reshape(2, 4) @ weight + 0.4 for x in (real, latent @ G))
+    np.testing.assert_allclose(metrics["discriminator/real_logit"], real_logits.mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["discriminator/fake_logit"], fake_logits.mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["discriminator/diversity"], distance(latent @ G) / distance(real), rtol=1e-5)
+    # each half of the weights teaches its own member of the pair
+    slope = -(
+        1
+        - sigmoid(
+            (latent @ G).reshape(2, 4) @ np.asarray(state.params["discriminator"]["w"], np.float64)
+            + float(state.params["discriminator"]["b"])
+        )
+    )
+    pull = np.repeat(slope, 2)[:, None] * np.tile(np.asarray(state.params["discriminator"]["w"]).reshape(2, 2), (2, 1))
+    np.testing.assert_allclose(state.params["generator"]["w"], G - RATE * latent.T @ pull / 2, rtol=1e-4)
+    with pytest.raises(ValueError, match="packing"):
+        build(packing=2, condition="label")
+
+
+def test_lazy_terms_are_a_move_of_their_own_scaled_by_the_interval():
+    """Under plain SGD: k-fold strength at every k-th step, none between, where each step took its share."""
+    term = gradient_penalty(penalties.r1, 3.0, linear(D))
+    lazy = build(lazy_terms=[term], lazy_interval=4)
+    assert [u.name for u in lazy.updates] == ["discriminator", "regularization", "generator"]
+    assert [bool(lazy.updates[1].when(s)) for s in range(5)] == [True, False, False, False, True]
+    state = init_state(lazy, jax.random.key(0))
+    moved, metrics = make_step(lazy, active=(False, True, False))(state, {"point": jnp.asarray(REAL)})
+    np.testing.assert_allclose(metrics["regularization/loss"], 4 * 3 * np.sum(D**2), rtol=1e-5)
+    np.testing.assert_allclose(moved.params["discriminator"]["w"], D - RATE * 4 * 3 * 2 * D, rtol=1e-5)
+    # an interval of one is a term like any other
+    always, plain = build(lazy_terms=[term]), build(discriminator_terms=[term])
+    assert [u.name for u in always.updates] == ["discriminator", "generator"]
+    np.testing.assert_array_equal(
+        one_step(always)[0].params["discriminator"]["w"], one_step(plain)[0].params["discriminator"]["w"]
+    )
+
+
+def rounds(options, hyper=None, steps=1, batch=REAL):
+    """What D and G saw at each step, their losses evaluated by hand, without gradients: [(of D, of G)]."""
+    seen = []
+    note = [lambda r: (seen.append(r), jnp.zeros(()))[1]]
+    game = build(discriminator_terms=note, generator_terms=note, **options)
+    state = init_state(game, jax.random.key(1), hyper or {})
+    memory = state.memory
+    for step in range(steps):
+        key = jax.random.fold_in(state.key, step)
+        for update in game.updates:
+            inputs = LossInput(
+                step=jnp.asarray(step),
+                key=key,
+                batch={"point": jnp.asarray(batch)},
+                variables=state.variables,
+                opt_state=state.opt_state,
+                ema=state.ema,
+                memory=memory,
+                hyper=state.hyper,
+            )
+            memory = {**memory, **update.loss(state.params, inputs)[1].memory}
+    return list(zip(seen[::2], seen[1::2], strict=True))
+
+
+def test_d_is_shown_what_show_makes_of_both_in_both_updates():
+    def show(examples, key, step, hyper):
+        return examples * hyper["scale"] + step + jax.random.normal(key, examples.shape)
+
+    for step, (d, g) in enumerate(rounds({"show": show}, {"scale": 2.0}, steps=2)):
+        real_noise, fake_noise = d.real - 2 * REAL - step, d.fake - 2 * LATENT @ G - step
+        assert np.abs(real_noise).max() < 4 and np.abs(fake_noise).max() < 4
+        assert np.abs(real_noise).min() > 1e-4 and np.abs(real_noise - fake_noise).min() > 1e-4
+        np.testing.assert_array_equal(d.real, g.real)
+        np.testing.assert_array_equal(d.fake, g.fake)
+
+
+def test_replayed_fakes_reach_d_and_never_g():
+    batch = np.random.default_rng(0).normal(size=(8, 2)).astype(np.float32)
+    played = rounds({"prior": normal_prior(2), "replay": Replay(8), "batch": (8, 2)}, steps=5, batch=batch)
+    for d, g in played:
+        np.testing.assert_array_equal(d.fake[:4], g.fake[:4])
+    earlier = np.concatenate([g.fake[4:] for _, g in played[:4]])
+    last, made = played[-1][0].fake[4:], played[-1][1].fake[4:]
+    old = [np.isclose(row, earlier).all(axis=1).any() for row in last]
+    assert sum(old) >= 2
+    for i in np.flatnonzero(~np.array(old)):
+        np.testing.assert_array_equal(last[i], made[i])
+    with pytest.raises(ValueError, match="needs the shape of a batch"):
+        build(replay=Replay(8))
+
+
+def test_labels_change_ds_loss_and_not_gs():
+    def swapped(loss, key, hyper):
+        return adversarial.AdversarialLoss(lambda r, f: hyper["share"] * loss.discriminator(f, r), None)
+
+    _, metrics = one_step(build(labels=swapped), share=0.5)
+    real, fake = REAL @ D + 0.4, LATENT @ G @ D + 0.4
+    expected = 0.5 * np.mean(np.log1p(np.exp(-fake)) + np.log1p(np.exp(real)))
+    np.testing.assert_allclose(metrics["discriminator/adversarial"], expected, rtol=1e-5)
+    assert float(metrics["generator/adversarial"]) > 0
+
+
+def test_feature_matching_compares_mean_features():
+    net = replace(linear(D, 0.4), features=lambda v, x, key=None, train=True: jnp.tanh(x * v["params"]["w"][None]))
+    game = build(
+        discriminator=net,
+        generator_terms=[feature_matching("matching")],
+        generator_weight="adversarial",
+    )
+    state, metrics = one_step(game, matching=0.7, adversarial=0.0)
+    w = np.asarray(state.params["discriminator"]["w"], np.float64)
+    expected = np.sum((np.tanh(REAL * w).mean(0) - np.tanh(LATENT @ G * w).mean(0)) ** 2)
+    np.testing.assert_allclose(metrics["generator/loss"], 0.7 * expected, rtol=1e-4)
+    with pytest.raises(ValueError, match="names no features"):
+        one_step(build(generator_terms=[feature_matching(1.0)]))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3])
+def test_the_generators_adversarial_loss_is_weighted(weight):
+    _, metrics = one_step(build(generator_weight=weight))
+    assert float(metrics["generator/loss"]) == pytest.approx(weight * float(metrics["generator/adversarial"]), abs=1e-7)
+    assert float(metrics["generator/adversarial"]) > 0.1

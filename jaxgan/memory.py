@@ -1,0 +1,64 @@
+"""What a game carries from step to step besides parameters: the repository of old fakes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxgan.arrays import Array, Key
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A repository of old fakes: D sees half new fakes and half old ones.
+
+    Of each batch of n fakes the first n // 2 are shown as they are. In place of the others, as many
+    old ones are drawn from the repository, without repetition, and the others take their places
+    there. A place that was never filled shows the new fake. Old fakes keep a discriminator from
+    forgetting what the generator did before (Shrivastava et al., "Learning from Simulated and
+    Unsupervised Images through Adversarial Training", 2017, arXiv 1612.07828, section 2.3; there
+    places are filled at random). CycleGAN's image pool instead shows an old image with probability
+    1/2 each.
+
+    capacity: examples kept, at least half a batch.
+    """
+
+    capacity: int
+
+    def empty(self, fakes: Any) -> Mapping[str, Array]:
+        """Memory for fakes of these shapes and types, a tree of arrays [n, ...]: labels may travel along."""
+        half = jax.tree.leaves(fakes)[0].shape[0] // 2
+        if self.capacity < half:
+            raise ValueError(f"a replay of {self.capacity} is less than half a batch, {half}")
+        places = jax.tree.map(lambda x: _as_bits(jnp.zeros((self.capacity, *x.shape[1:]), x.dtype)), fakes)
+        return {"places": places, "filled": jnp.zeros((self.capacity,), jnp.int32)}
+
+    def draw(self, memory: Mapping[str, Any], fakes: Any, key: Key) -> tuple[Any, Mapping[str, Any]]:
+        """(fakes to show, memory after): `fakes` and the shown ones are trees of arrays [n, ...]."""
+        n = jax.tree.leaves(fakes)[0].shape[0]
+        half = n // 2
+        place = jax.random.permutation(key, self.capacity)[:half]
+        was_filled = memory["filled"][place]
+
+        def mix(new: Array, places: Array) -> Array:
+            old = _as_values(places[place], new.dtype)
+            known = was_filled.reshape(-1, *[1] * (new.ndim - 1)) > 0
+            return jnp.concatenate([new[: n - half], jnp.where(known, old, new[n - half :])])
+
+        def keep(new: Array, places: Array) -> Array:
+            return places.at[place].set(_as_bits(jax.lax.stop_gradient(new[n - half :])))
+
+        shown = jax.tree.map(mix, fakes, memory["places"])
+        kept = jax.tree.map(keep, fakes, memory["places"])
+        return shown, {"places": kept, "filled": memory["filled"].at[place].set(1)}
+
+
+def _as_bits(values: Array) -> Array:
+    # integers stay each device's own, where floating memory would be averaged over devices
+    return jax.lax.bitcast_convert_type(values, jnp.int32) if values.dtype == jnp.float32 else values
+
+
+def _as_values(bits: Array, dtype: Any) -> Array:
+    return jax.lax.bitcast_convert_type(bits, jnp.float32) if dtype == jnp.float32 else bits
