@@ -16,6 +16,7 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxgan.dynamics import consensus, extragradient, unroll
 from jaxgan.game import Game, LossInput, LossOutput, Net, Player, State, Update, every, init_state, make_step
 from jaxgan.games.two_player import gradient_penalty, two_player
 from jaxgan.latent import normal_prior
@@ -201,6 +202,22 @@ def frozen_teacher(optimizer: optax.GradientTransformation) -> Game:
     )
 
 
+def unrolled_alternating(optimizer: optax.GradientTransformation) -> Game:
+    return unroll(multilayer_non_saturating(optimizer), mover="generator", opponent="discriminator", steps=2)
+
+
+def unrolled_simultaneous(optimizer: optax.GradientTransformation) -> Game:
+    return unroll(conditional_hinge_without_flax(optimizer), mover="generator", opponent="discriminator", steps=2)
+
+
+def consensus_with_weight(optimizer: optax.GradientTransformation) -> Game:
+    return consensus(conditional_hinge_without_flax(optimizer), lambda inputs: inputs.hyper["weight"])
+
+
+def extragradient_of_alternating(optimizer: optax.GradientTransformation) -> Game:
+    return extragradient(multilayer_non_saturating(optimizer))
+
+
 @dataclass(frozen=True)
 class Row:
     """A small game, what its batches are, and how far rounding carries in it (far, in half precision)."""
@@ -220,6 +237,10 @@ ROWS = (
     Row(conditional_hinge_without_flax, hyper=(("weight", 0.3),)),
     Row(three_players_with_memory),
     Row(frozen_teacher),
+    Row(unrolled_alternating),
+    Row(unrolled_simultaneous, hyper=(("weight", 0.3),)),
+    Row(consensus_with_weight, hyper=(("weight", 0.3),)),
+    Row(extragradient_of_alternating),
 )
 
 # without a compiled step each operation is compiled by itself, which takes seconds for Flax's nets
