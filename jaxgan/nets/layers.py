@@ -11,6 +11,9 @@ from jaxgan.arrays import Array
 
 # A normalization is called as normalization(dtype=...)(x, train): one of the modules below.
 Normalization = Callable[..., nn.Module]
+# What lets D look at a batch together is called as minibatch(dtype=...)(features):
+# MinibatchDiscrimination, MinibatchDeviation, or a partial of either.
+Minibatch = Callable[..., nn.Module]
 
 
 class BatchNorm(nn.Module):
@@ -49,6 +52,217 @@ class LayerNorm(nn.Module):
     def __call__(self, x: Array, train: bool) -> Array:
         axes = tuple(range(1, x.ndim))
         return nn.LayerNorm(epsilon=self.epsilon, dtype=self.dtype, reduction_axes=axes, feature_axes=-1)(x)
+
+
+class InstanceNorm(nn.Module):
+    """Instance normalization over height and width of each channel of each example.
+
+    Ulyanov et al. 2016, arXiv 1607.08022. affine: scale and shift per channel; pix2pix and CycleGAN
+    have none. Needs positions: refuses vectors.
+    """
+
+    affine: bool = True
+    epsilon: float = 1e-5
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        if x.ndim < 3:
+            raise ValueError(f"instance normalization needs [batch, ..., channel] with positions, got {x.shape}")
+        return nn.InstanceNorm(self.epsilon, self.dtype, use_bias=self.affine, use_scale=self.affine)(x)
+
+
+class VirtualBatchNorm(nn.Module):
+    """Batch normalization by the statistics of a fixed reference batch, with scale and shift per channel.
+
+    The reference travels in front of the batch: the first `reference` rows of x are normalized with
+    their own mean and variance over all axes but the last, every other row with those of the
+    reference and itself, weighted n : 1 for a reference of n. So examples stay independent, in
+    training and in use alike. Statistics in float32.
+
+    reference: number of reference rows, at least 1; a generator with a `reference` sets it.
+
+    Salimans et al., "Improved Techniques for Training GANs", 2016, arXiv 1606.03498, section 3.5.
+    The weights 1 / (n + 1) are those of the authors' code.
+    """
+
+    reference: int = 0
+    epsilon: float = 1e-5
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        n = self.reference
+        if not 1 <= n <= x.shape[0]:
+            raise ValueError(
+                f"virtual batch normalization needs its reference in front of the batch: "
+                f"{n} reference rows of {x.shape[0]}; give the generator a `reference`"
+            )
+        y = x.astype(jnp.float32)
+        positions = tuple(range(1, x.ndim - 1))
+        own_mean = jnp.mean(y, axis=positions, keepdims=True)
+        own_variance = jnp.var(y, axis=positions, keepdims=True)
+        mean = jnp.mean(own_mean[:n], axis=0, keepdims=True)
+        variance = jnp.mean(own_variance[:n] + jnp.square(own_mean[:n] - mean), axis=0, keepdims=True)
+
+        # of two groups together: the mean of their variances and the variance of their means
+        share = 1.0 / (n + 1)
+        shift = own_mean[n:] - mean
+        means = mean + share * shift
+        variances = (1.0 - share) * variance + share * own_variance[n:] + share * (1.0 - share) * jnp.square(shift)
+        means = jnp.concatenate([jnp.broadcast_to(mean, (n, *mean.shape[1:])), means])
+        variances = jnp.concatenate([jnp.broadcast_to(variance, (n, *variance.shape[1:])), variances])
+
+        per_channel = (1,) * (x.ndim - 1) + (-1,)
+        scale = self.param("scale", nn.initializers.ones_init(), (x.shape[-1],), jnp.float32).reshape(per_channel)
+        bias = self.param("bias", nn.initializers.zeros_init(), (x.shape[-1],), jnp.float32).reshape(per_channel)
+        return ((y - means) * jax.lax.rsqrt(variances + self.epsilon) * scale + bias).astype(self.dtype)
+
+
+class SpectralNorm(nn.Module):
+    """A layer whose "kernel" is divided by its largest singular value: ``SpectralNorm(nn.Dense(3))(x, train)``.
+
+    The kernel [..., out] counts as the matrix W of `out` rows and all else as columns (a convolution
+    is not the linear map of images to images, whose norm is another). One power iteration a pass,
+
+        v <- W^T u / |W^T u|,   u <- W v / |W v|,   sigma = u^T W v,
+
+    from the u [out] in the collection "spectral", which is kept in training only; u and v count as
+    constants in gradients. The bias and other parameters of the layer are as they were, and so are the
+    names of all: nets with and without spectral normalization have the same parameters.
+
+    Miyato et al., "Spectral Normalization for Generative Adversarial Networks", 2018, arXiv
+    1802.05957, algorithm 1; gradients as in Eq. 12.
+    """
+
+    layer: nn.Module
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        def normalized(variables: Any) -> Any:
+            params = variables["params"]
+            return {"params": {**params, "kernel": self._normalized(params["kernel"], train)}}
+
+        apply = nn.map_variables(lambda layer: layer(x), "params", normalized, init=self.is_initializing())
+        return apply(self.layer)
+
+    def _normalized(self, kernel: Array, train: bool) -> Array:
+        matrix = kernel.reshape(-1, kernel.shape[-1]).T
+        start = lambda: _unit(jax.random.normal(self.make_rng("params"), (kernel.shape[-1],)))  # noqa: E731
+        running = self.variable("spectral", "u", start)
+        if self.is_initializing():
+            return kernel  # flax would keep the divided kernel as the parameter
+        fixed = jax.lax.stop_gradient(matrix)
+        v = _unit(fixed.T @ running.value)
+        u = _unit(fixed @ v)
+        if train:
+            running.value = u
+        sigma = u @ matrix @ v
+        return kernel / jnp.where(sigma > 0, sigma, 1.0)
+
+
+def _unit(vector: Array) -> Array:
+    return vector / jnp.maximum(jnp.linalg.norm(vector), 1e-12)
+
+
+def weigh(layer: nn.Module, x: Array, train: bool, spectral: bool) -> Array:
+    """What a layer with a "kernel" makes of x, spectrally normalized or as it is; for compact methods."""
+    return SpectralNorm(layer)(x, train) if spectral else layer(x)
+
+
+class Maxout(nn.Module):
+    """[batch, in] -> [batch, units]: each unit the largest of `pieces` linear functions of x.
+
+    Goodfellow et al., "Maxout Networks", 2013, arXiv 1302.4389, section 3.
+    """
+
+    units: int
+    pieces: int
+    use_bias: bool = True
+    kernel_init: Callable = nn.initializers.lecun_normal()
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        size = self.units * self.pieces
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], size), jnp.float32)
+        linear = x.astype(self.dtype) @ kernel.astype(self.dtype)
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros_init(), (size,), jnp.float32)
+            linear = linear + bias.astype(self.dtype).reshape(1, -1)
+        return jnp.max(linear.reshape(-1, self.units, self.pieces), axis=-1)
+
+
+class MinibatchDiscrimination(nn.Module):
+    """features [batch, in] -> [batch, in + kernels]: how close each example is to the others, appended.
+
+        o(x_i)_b = sum over j != i of exp(-|M_ib - M_jb|_1),   M_i = T x_i as a matrix [kernels, dimension].
+
+    Salimans et al., "Improved Techniques for Training GANs", 2016, arXiv 1606.03498, section 3.2. The
+    paper's sum includes j = i, a constant 1; like the authors' code this one does not. Couples the
+    examples of a batch, in training and in use.
+    """
+
+    kernels: int = 100
+    dimension: int = 5
+    kernel_init: Callable = nn.initializers.normal(0.05)
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, features: Array) -> Array:
+        shape = (features.shape[-1], self.kernels * self.dimension)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
+        # distances in float32: differences of close numbers
+        m = (features.astype(self.dtype) @ kernel).astype(jnp.float32).reshape(-1, self.kernels, self.dimension)
+        distances = jnp.sum(jnp.abs(m[:, None] - m[None]), axis=-1)
+        others = 1.0 - jnp.eye(m.shape[0])[:, :, None]
+        closeness = jnp.sum(others * jnp.exp(-distances), axis=1)
+        return jnp.concatenate([features.astype(self.dtype), closeness.astype(self.dtype)], axis=-1)
+
+
+class MinibatchDeviation(nn.Module):
+    """`minibatch_deviation` as a layer without parameters: [batch, ..., channel] -> [batch, ..., channel + 1]."""
+
+    group: int | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, features: Array) -> Array:
+        return minibatch_deviation(features, self.group).astype(self.dtype)
+
+
+def minibatch_deviation(x: Array, group: int | None = None, per_pixel: bool = False) -> Array:
+    """How much the examples of a batch differ, as further channels: [batch, ..., c] -> [batch, ..., c + 1].
+
+    The standard deviation over the batch (that of the population, ``sqrt(variance + 1e-8)``, whose
+    gradient is finite where all are equal) of each feature at each position, then the mean of all:
+    one number, the same at every position and for every example. With `per_pixel` no mean is taken,
+    and the deviations are c further channels, [batch, ..., 2 c]: for the input of D.
+
+    group: examples are compared in groups of this size, which divides the batch (example i is in
+        group i modulo batch / group, as in the authors' code, whose default is 4); None for all.
+
+    Karras et al., "Progressive Growing of GANs", 2018, arXiv 1710.10196, section 3.
+    """
+    batch = x.shape[0]
+    size = group or batch
+    if size < 1 or batch % size:
+        raise ValueError(f"a batch of {batch} does not divide into groups of {size}")
+    grouped = x.astype(jnp.float32).reshape(size, batch // size, *x.shape[1:])
+    deviation = jnp.sqrt(jnp.var(grouped, axis=0) + 1e-8)
+    if not per_pixel:
+        deviation = jnp.mean(deviation, axis=tuple(range(1, x.ndim)), keepdims=True)
+        deviation = jnp.broadcast_to(deviation, (*deviation.shape[:1], *x.shape[1:-1], 1))
+    appended = jnp.tile(deviation, (size,) + (1,) * (x.ndim - 1))
+    return jnp.concatenate([x, appended.astype(x.dtype)], axis=-1)
+
+
+def dropout(x: Array, rate: float, train: bool) -> Array:
+    """x with a share `rate` of its numbers zero and the others divided by 1 - rate, in training; for compact methods.
+
+    Drawn from the "noise" stream. Srivastava et al., "Dropout", JMLR 2014.
+    """
+    return nn.Dropout(rate, deterministic=not train, rng_collection="noise")(x)
 
 
 def leaky_relu(x: Array) -> Array:
