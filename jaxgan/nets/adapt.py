@@ -14,9 +14,14 @@ from jaxgan.game import Net
 def adapt(module: nn.Module, *shapes: Sequence[int], couples_batch: bool = False) -> Net:
     """A linen module as a `Net` of pure functions.
 
-    module: its __call__ takes the inputs and a keyword ``train: bool``.
+    module: its __call__ takes the inputs and a keyword ``train: bool``. What it keeps in the
+        collection "reference" is fixed at initialisation; all collections but that and "params"
+        change in training. A discriminator shows its last hidden activations to `Net.features` by
+        ``self.sow("intermediates", "features", x)``, which costs nothing in `Net.apply`.
     shapes: one shape per input, without the batch axis; float32 inputs of batch 2 initialise it.
     couples_batch: see `Net`; the module's fields decide it, the caller says it.
+
+    `Net.features` of a module that sows none raises ValueError when it is called.
     """
 
     def init(key: Key) -> Mapping[str, Any]:
@@ -24,14 +29,27 @@ def adapt(module: nn.Module, *shapes: Sequence[int], couples_batch: bool = False
         inputs = [jnp.zeros((2, *shape), jnp.float32) for shape in shapes]
         return module.init({"params": params_key, "noise": noise_key}, *inputs, train=True)
 
+    def run(
+        variables: Mapping[str, Any], inputs: Sequence[Array], key: Key | None, train: bool, shown: Sequence[str] = ()
+    ) -> tuple[Any, Mapping[str, Any]]:
+        running = [name for name in variables if name not in ("params", "reference")] if train else []
+        # "noise" is the one random stream of our modules: dropout and injected noise draw from it
+        rngs = {} if key is None else {"noise": key}
+        if not running and not shown:
+            return module.apply(variables, *inputs, train=train, rngs=rngs), {}
+        return module.apply(variables, *inputs, train=train, rngs=rngs, mutable=[*running, *shown])
+
     def apply(
         variables: Mapping[str, Any], *inputs: Array, key: Key | None = None, train: bool = True
     ) -> tuple[Any, Mapping[str, Any]]:
-        running = [name for name in variables if name != "params"] if train else []
-        # "noise" is the one random stream of our modules: dropout and injected noise draw from it
-        rngs = {} if key is None else {"noise": key}
-        if not running:
-            return module.apply(variables, *inputs, train=train, rngs=rngs), {}
-        return module.apply(variables, *inputs, train=train, rngs=rngs, mutable=running)
+        return run(variables, inputs, key, train)
 
-    return Net(init, apply, couples_batch)
+    def features(variables: Mapping[str, Any], *inputs: Array, key: Key | None = None, train: bool = True) -> Array:
+        _, changed = run(variables, inputs, key, train, ("intermediates",))
+        shown = changed.get("intermediates", {})
+        if "features" not in shown:
+            raise ValueError(f"{type(module).__name__} shows no features: it sows none")
+        (activations,) = shown["features"]
+        return activations.reshape(activations.shape[0], -1).astype(jnp.float32)
+
+    return Net(init, apply, couples_batch, features)

@@ -1,3 +1,5 @@
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -48,5 +50,53 @@ def test_a_net_that_draws_needs_a_key():
 def test_the_key_decides_the_parameters():
     net = adapt(Told(), (2,), ())
     first, same, other = (net.init(jax.random.key(seed))["params"]["Dense_0"]["kernel"] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, same)
+    assert not np.allclose(first, other)
+
+
+class Shown(nn.Module):
+    """A discriminator with running variables, noise and a fixed reference that shows its hidden activations."""
+
+    @nn.compact
+    def __call__(self, x, train=True):
+        reference = self.variable("reference", "latent", lambda: jax.random.normal(self.make_rng("params"), (1, 2)))
+        x = nn.BatchNorm(use_running_average=not train)(x + reference.value)
+        x = nn.Dropout(0.5, deterministic=not train, rng_collection="noise")(x)
+        self.sow("intermediates", "features", x.astype(jnp.bfloat16).reshape(-1, 2, 1))
+        return jnp.sum(x, axis=1)
+
+
+def test_features_are_what_the_module_sows():
+    net = adapt(Shown(), (2,), couples_batch=True)
+    variables = net.init(jax.random.key(0))
+    assert set(variables) == {"params", "batch_stats", "reference"}
+    x, key = jax.random.normal(jax.random.key(1), (5, 2)), jax.random.key(2)
+    for train in (True, False):
+        features = net.features(variables, x, key=key, train=train)
+        output, changed = net.apply(variables, x, key=key, train=train)
+        assert features.shape == (5, 2) and features.dtype == jnp.float32
+        np.testing.assert_allclose(np.sum(features, axis=1), output, rtol=0.02, atol=0.02)
+        assert set(changed) == ({"batch_stats"} if train else set())  # neither features nor the reference
+    gradient = jax.grad(lambda x: jnp.sum(net.features(variables, x, train=False) ** 2))(x)
+    assert np.any(gradient)
+
+
+def test_what_is_sown_costs_nothing_where_nobody_asks():
+    net = adapt(Shown(), (2,))
+    variables = net.init(jax.random.key(0))
+    for function, shown in ((net.apply, False), (net.features, True)):
+        program = jax.jit(partial(function, variables, key=jax.random.key(0))).lower(jnp.ones((3, 2))).compile()
+        assert ("bf16" in program.as_text()) == shown
+
+
+def test_a_module_that_shows_no_features_says_so():
+    net = adapt(Told(), (2,), ())
+    with pytest.raises(ValueError, match="Told shows no features"):
+        net.features(net.init(jax.random.key(0)), jnp.ones((4, 2)), jnp.ones(4), key=jax.random.key(1))
+
+
+def test_the_reference_is_drawn_with_the_parameters_and_stays():
+    net = adapt(Shown(), (2,))
+    first, same, other = (net.init(jax.random.key(seed))["reference"]["latent"] for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, same)
     assert not np.allclose(first, other)
