@@ -2,17 +2,19 @@
 Generative Adversarial Networks", 2016, arXiv 1511.06434, section 3 and figure 1.
 
 Kernels are 4x4 (the authors' code has 5x5), weights N(0, 0.02^2), leaky slope 0.2.
+Options that all nets have: `jaxgan.nets.ends`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from jaxgan.arrays import Array
 from jaxgan.nets.convolution import DownsamplingConvolution, UpsamplingConvolution
-from jaxgan.nets.layers import Normalization, leaky_relu
+from jaxgan.nets.ends import Reference, discriminator_input, discriminator_logit, generator_input
+from jaxgan.nets.layers import Minibatch, Normalization, dropout, leaky_relu, weigh
 
 weights = nn.initializers.normal(0.02)
 
@@ -36,20 +38,12 @@ def _check(shape: tuple[int, int, int], depth: int) -> None:
         raise ValueError(f"a DCGAN of depth {depth} needs sides divisible by {2**depth}, got {height}x{width}")
 
 
-def _one_hot(label: Array | None, num_classes: int) -> Array:
-    if label is None:
-        raise ValueError(f"a net with {num_classes} classes needs a label")
-    return jax.nn.one_hot(label, num_classes)
-
-
 class Generator(nn.Module):
     """latent [batch, latent] -> images float32 [batch, *shape] in [-1, 1].
 
-    num_classes: 0, or the net takes a label int [batch] as its second input and appends it to the
-        latent as a one-hot vector (Mirza and Osindero, "Conditional Generative Adversarial Nets",
-        2014, arXiv 1411.1784).
     shape: (height, width, channels); depth: doublings, None for `default_depth`.
     width: channels at the last hidden resolution, doubling towards the latent up to max_width.
+    output: applied last. dropout: of each hidden layer's activations.
     """
 
     shape: tuple[int, int, int]
@@ -59,34 +53,37 @@ class Generator(nn.Module):
     normalization: Normalization | None = None
     num_classes: int = 0
     dtype: Any = jnp.float32
+    reference: Reference | None = None
+    spectral: bool = False
+    dropout: float = 0.0
+    output: Callable[[Array], Array] | None = jnp.tanh
 
     @nn.compact
     def __call__(self, latent: Array, label: Array | None = None, train: bool = True) -> Array:
         height, width, channels = self.shape
-        if self.num_classes:
-            latent = jnp.concatenate([latent, _one_hot(label, self.num_classes)], axis=-1)
+        latent, normalization, held = generator_input(self, latent, label)
         depth = self.depth or default_depth(height, width)
         _check(self.shape, depth)
         features = [min(self.width * 2**i, self.max_width) for i in reversed(range(depth))]
         start = (height // 2**depth, width // 2**depth, features[0])
-        bias = self.normalization is None
-        x = nn.Dense(start[0] * start[1] * start[2], use_bias=bias, kernel_init=weights, dtype=self.dtype)(latent)
-        x = x.reshape(-1, *start)
+        bias = normalization is None
+        dense = nn.Dense(start[0] * start[1] * start[2], use_bias=bias, kernel_init=weights, dtype=self.dtype)
+        x = weigh(dense, latent, train, self.spectral).reshape(-1, *start)
         for i in range(depth):
-            if self.normalization is not None:
-                x = self.normalization(dtype=self.dtype)(x, train)
-            x = nn.relu(x)
+            if normalization is not None:
+                x = normalization(dtype=self.dtype)(x, train)
+            x = dropout(nn.relu(x), self.dropout, train)
             last = i == depth - 1
-            x = UpsamplingConvolution(channels if last else features[i + 1], bias or last, weights, self.dtype)(x)
-        return jnp.tanh(x.astype(jnp.float32))
+            up = UpsamplingConvolution(channels if last else features[i + 1], bias or last, weights, self.dtype)
+            x = weigh(up, x[held:] if last else x, train, self.spectral)
+        x = x.astype(jnp.float32)
+        return x if self.output is None else self.output(x)
 
 
 class Discriminator(nn.Module):
     """images [batch, *shape] -> logit float32 [batch]. The first layer is never normalized.
 
-    num_classes: 0, or the net takes a label int [batch] as its second input and adds the inner
-        product of its last features and a vector of the class to the logit (Miyato and Koyama,
-        "cGANs with Projection Discriminator", 2018, arXiv 1802.05637, Eq. 3).
+    dropout: of each hidden layer's activations.
     """
 
     shape: tuple[int, int, int]
@@ -96,6 +93,10 @@ class Discriminator(nn.Module):
     normalization: Normalization | None = None
     num_classes: int = 0
     dtype: Any = jnp.float32
+    projection: bool = True
+    minibatch: Minibatch | None = None
+    spectral: bool = False
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(self, images: Array, label: Array | None = None, train: bool = True) -> Array:
@@ -103,18 +104,13 @@ class Discriminator(nn.Module):
             raise ValueError(f"this discriminator sees images of {self.shape}, got {images.shape[1:]}")
         depth = self.depth or default_depth(*self.shape[:2])
         _check(self.shape, depth)
-        x = images.astype(self.dtype)
+        x, classes = discriminator_input(self, images, label)
+        x = x.astype(self.dtype)
         for i in range(depth):
             normalized = self.normalization is not None and i > 0
             features = min(self.width * 2**i, self.max_width)
-            x = DownsamplingConvolution(features, not normalized, weights, self.dtype)(x)
+            x = weigh(DownsamplingConvolution(features, not normalized, weights, self.dtype), x, train, self.spectral)
             if normalized:
                 x = self.normalization(dtype=self.dtype)(x, train)  # type: ignore[misc]
-            x = leaky_relu(x)
-        x = x.reshape(x.shape[0], -1)
-        logit = nn.Dense(1, kernel_init=weights, dtype=self.dtype)(x)[:, 0]
-        if self.num_classes:
-            classes = _one_hot(label, self.num_classes).astype(self.dtype)
-            vector = nn.Dense(x.shape[-1], use_bias=False, kernel_init=weights, dtype=self.dtype)(classes)
-            logit = logit + jnp.sum(x * vector, axis=-1)
-        return logit.astype(jnp.float32)
+            x = dropout(leaky_relu(x), self.dropout, train)
+        return discriminator_logit(self, x.reshape(x.shape[0], -1), classes, train, weights)

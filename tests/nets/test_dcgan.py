@@ -1,4 +1,7 @@
+from functools import partial
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -52,3 +55,33 @@ def test_weights_begin_as_the_paper_says():
             np.testing.assert_allclose(leaf.std(), 0.02, rtol=0.1)
         else:
             assert not np.any(leaf)
+
+
+def test_images_and_the_class_beside_them_as_constant_channels():
+    """D of the pair on 4 classes equals an unconditional D on images with 4 more channels."""
+    images = jax.random.uniform(jax.random.key(0), (3, 8, 8, 2), minval=-1.0)
+    label = jnp.array([2, 0, 3])
+    pair, plain = dcgan.Discriminator((8, 8, 2), 4, num_classes=4, projection=False), dcgan.Discriminator((8, 8, 6), 4)
+    maps = np.broadcast_to(np.eye(4, dtype=np.float32)[np.asarray(label)][:, None, None], (3, 8, 8, 4))
+    seen = jnp.concatenate([images, maps], axis=-1)
+    jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    variables = jit(plain.init)(jax.random.key(1), seen)
+    judged = jit(pair.apply)(variables, images, label)
+    np.testing.assert_allclose(judged, jit(plain.apply)(variables, seen), rtol=1e-5)
+    assert not np.allclose(jit(pair.apply)(variables, images, label[::-1]), judged)
+
+
+def test_spectral_normalization_and_options_keep_the_names_of_the_parameters():
+    """A run of before loads: the names and shapes are those of the plain nets."""
+    shapes = lambda module, *inputs: jax.eval_shape(adapt(module, *inputs).init, jax.random.key(0))["params"]  # noqa: E731
+    for net, inputs in ((dcgan.Generator, (5,)), (dcgan.Discriminator, (8, 8, 1))):
+        plain = shapes(net((8, 8, 1), 4, num_classes=3), inputs, ())
+        assert shapes(net((8, 8, 1), 4, num_classes=3, spectral=True, dropout=0.2), inputs, ()) == plain
+    expected = {
+        "Dense_0": {"kernel": (16, 1), "bias": (1,)},
+        "Dense_1": {"kernel": (3, 16)},
+        "DownsamplingConvolution_0": {"kernel": (4, 4, 1, 2), "bias": (2,)},
+        "DownsamplingConvolution_1": {"kernel": (4, 4, 2, 4), "bias": (4,)},
+    }
+    made = shapes(dcgan.Discriminator((8, 8, 1), 2, num_classes=3), (8, 8, 1), ())
+    assert jax.tree.map(lambda leaf: leaf.shape, made) == expected
