@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import difflib
 import io
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -46,6 +48,10 @@ class Options:
     """Examples a step."""
     seed: int = 0
     """Everything random follows from it."""
+    seeds: int = 1
+    """Runs with seeds from --seed on, trained together into one folder, as members of a population."""
+    vary: tuple[str, ...] = ()
+    """Settings in which members differ, NAME=VALUE,VALUE,...; several make all combinations, each with all seeds."""
     data: str = "digits"
     """A name (see `jaxgan data`), folder:PATH (subfolders are classes) or npz:PATH."""
     data_dir: str | None = None
@@ -83,11 +89,22 @@ class Options:
     def __post_init__(self) -> None:
         at_least(self, 1, "steps", "batch", "keep", "evaluate_samples")
         at_least(self, 0, "log_every", "sample_every", "save_every", "evaluate_every")
+        at_least(self, 1, "seeds")
         check_seed(self.seed)
+        check_seed(self.seed + self.seeds - 1)
+        if self.population and self.on_collapse != "warn":
+            raise RequestError(
+                f"--on-collapse {self.on_collapse} is for a single run: with --seeds or --vary it is warn"
+            )
         if self.name is not None and (Path(self.name).name != self.name or self.name == ".."):
             raise RequestError(f"--name is that of one folder, got {self.name!r}: --outdir says where it lies")
         if self.evaluate_samples < 2:
             raise RequestError("--evaluate-samples is at least 2: a covariance needs two samples")
+
+    @property
+    def population(self) -> bool:
+        """Whether the run has members."""
+        return self.seeds > 1 or bool(self.vary)
 
 
 @dataclass(frozen=True)
@@ -143,11 +160,65 @@ def changed(config: T, values: Mapping[str, Any]) -> T:
     return dataclasses.replace(config, **found)  # type: ignore[type-var]
 
 
+def combinations(config: Any, options: Options) -> list[dict[str, Any]]:
+    """The values of `options.vary`, all combinations in the order asked for; one without values if nothing varies.
+
+    Every combination is one that `config` accepts; a `RequestError` says what is wrong otherwise.
+    """
+    hints, varied = _hints(config), {}
+    for item in options.vary:
+        name, equals, texts = item.partition("=")
+        name = name.lstrip("-").replace("-", "_")
+        if not equals or not texts:
+            raise RequestError(f"--vary takes NAME=VALUE,VALUE,..., got {item!r}")
+        if name in {field.name for field in dataclasses.fields(Options)}:
+            raise RequestError(f"--vary {name}: all members share it; what varies is one of {', '.join(sorted(hints))}")
+        if name not in hints:
+            close = difflib.get_close_matches(name, hints, 1)
+            suggestion = f"perhaps you meant {close[0]}" if close else f"there are {', '.join(sorted(hints))}"
+            raise RequestError(f"--vary {name}: there is no such setting; {suggestion}")
+        if name in varied:
+            raise RequestError(f"--vary {name} was given twice: give all its values at once")
+        varied[name] = [_read(name, text.strip(), hints[name]) for text in texts.split(",")]
+        if len(set(varied[name])) < len(varied[name]):
+            raise RequestError(f"--vary {name}: its values differ, got {texts}")
+    found = [dict(zip(varied, values, strict=True)) for values in itertools.product(*varied.values())]
+    for values in found:
+        changed(config, values)
+    return found
+
+
+def _hints(config: Any) -> dict[str, Any]:
+    """The type of every setting, by name."""
+    hints = get_type_hints(type(config))
+    flat: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        flat |= _hints(value) if dataclasses.is_dataclass(value) else {field.name: hints[field.name]}
+    return flat
+
+
+def _read(name: str, text: str, hint: Any) -> Any:
+    """One value of a setting as it is typed."""
+    if get_origin(hint) is Literal:
+        return _typed(f"--vary {name}", text, hint)
+    kinds = get_args(hint) if get_origin(hint) is not None and get_origin(hint) is not tuple else (hint,)
+    words = {"true": True, "false": False} if bool in kinds else {"none": None} if type(None) in kinds else {}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float, str):
+        if kind in kinds:
+            with contextlib.suppress(ValueError):
+                return kind(text)
+    expected = " or ".join([*(kind.__name__ for kind in kinds if kind in (int, float)), *words]) or "a value"
+    raise RequestError(f"--vary {name}: {text!r} is not {expected}")
+
+
 def _typed(name: str, value: Any, hint: Any) -> Any:
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, dict):
             raise RequestError(f"{name} has type {type(value).__name__}, expected an object")
-        return from_json(hint, value)  # type: ignore[type-var, arg-type]
+        return from_json(hint, value)  # type: ignore[arg-type]
     if get_origin(hint) is tuple:
         value = tuple(value)
     allowed = get_args(hint) if get_origin(hint) is not None and get_origin(hint) is not tuple else (hint,)

@@ -92,10 +92,11 @@ class Checkpoints:
 
     # -- writing -------------------------------------------------------------------------------------
 
-    def save(self, step: int, tree: Any, score: float | None = None) -> bool:
+    def save(self, step: int, tree: Any, score: float | None = None, check: bool = True) -> bool:
         """Begins to write `tree`; False, and nothing written, if any floating value in it is not finite.
 
         score: smaller is better; the sealed checkpoint with the smallest score is never deleted.
+        check: False for a population with members that are known to be broken.
         Returns once the tree may be donated. Errors of the writing itself appear in the next `save` or `wait`.
         """
         self.wait()
@@ -103,7 +104,7 @@ class Checkpoints:
         if self._seal(target) is not None:
             return True
         arrays, finite = _snapshot(flatten(tree))
-        if not finite:
+        if check and not finite:
             return False
         try:
             shutil.rmtree(target, ignore_errors=True)

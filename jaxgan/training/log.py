@@ -5,7 +5,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,9 @@ class RunLog:
     def __init__(self, directory: Path, start: int, tensorboard: bool = True) -> None:
         path = directory / "metrics.jsonl"
         self.rows = cut_rows(path, start) if start > 0 else []
+        self._of_member: dict[int, list[dict[str, Any]]] = {}
+        for row in self.rows:
+            self._of_member.setdefault(row.get("member", -1), []).append(row)
         self._file = path.open("a" if start > 0 else "w")
         self._tensorboard: Any = None
         self._tensorboard_options = {"logdir": str(directory / "tensorboard"), "purge_step": start or None}
@@ -59,6 +62,7 @@ class RunLog:
                 value = float(value) if math.isfinite(value) else None
             row[name] = value
         self.rows.append(row)
+        self._of_member.setdefault(row.get("member", -1), []).append(row)
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
         if self._wants_tensorboard:
@@ -67,11 +71,16 @@ class RunLog:
                 import tensorboardX
 
                 self._tensorboard = tensorboardX.SummaryWriter(**self._tensorboard_options)
-            prefix = f"{row['evaluation']}/" if "evaluation" in row else ""
+            prefix = f"member{row['member']:02d}/" if "member" in row else ""
+            prefix += f"{row['evaluation']}/" if "evaluation" in row else ""
             for name, value in row.items():
-                if name != "step" and isinstance(value, (int, float)):
+                if name not in ("step", "member") and isinstance(value, (int, float)):
                     self._tensorboard.add_scalar(prefix + name, value, step)
         return row
+
+    def of_member(self, member: int) -> list[dict[str, Any]]:
+        """The rows of one member of a population."""
+        return self._of_member.get(member, [])
 
     def close(self) -> None:
         self._file.close()
@@ -93,8 +102,8 @@ class Progress:
 
     LINE_SECONDS = 2.0
 
-    def __init__(self, total: int, batch_size: int, quiet: bool = False) -> None:
-        self._quiet, self._total, self._batch_size, self._last = quiet, total, batch_size, -math.inf
+    def __init__(self, total: int, quiet: bool = False) -> None:
+        self._quiet, self._total, self._last = quiet, total, -math.inf
         self._bar: Any = None
         self._task: Any = None
         self._status = ""
@@ -121,21 +130,23 @@ class Progress:
         if self._bar is not None:
             self._bar.update(self._task, completed=step)
 
-    def row(self, row: Mapping[str, Any]) -> None:
-        """Shows a row of metrics; off a terminal at most every two seconds, and the last step always."""
-        if self._quiet:
+    def row(self, rows: Sequence[Mapping[str, Any]], seconds_left: float | None = None) -> None:
+        """Shows rows of metrics, of a population their mean; off a terminal at most every two seconds, and the last."""
+        if self._quiet or not rows:
             return
-        left = ""
-        if "examples_per_second" in row:
-            rate = row["examples_per_second"]
-            left = f"  {(self._total - row['step']) * self._batch_size / rate:.0f} s left"
-            shown = [f"{k} {v:.3f}" for k, v in row.items() if k.endswith(("/loss", "/accuracy"))]
-            self._status = "  ".join([f"{rate:,.0f} examples/s", *shown])
+        step, left = rows[0]["step"], ""
+        if seconds_left is not None:
+            left = f"  {seconds_left:.0f} s left"
+            names = [name for name in rows[0] if name.endswith(("/loss", "/accuracy"))]
+            means = {n: [row[n] for row in rows if row.get(n) is not None] for n in names}
+            shown = [f"{name} {sum(values) / len(values):.3f}" for name, values in means.items() if values]
+            of = [] if len(rows) == 1 else [f"mean of {len(rows)} members:"]
+            self._status = "  ".join([f"{rows[0]['examples_per_second']:,.0f} examples/s", *of, *shown])
         if self._bar is not None:
-            self._bar.update(self._task, completed=row["step"], status=self._status)
-        elif time.perf_counter() - self._last >= self.LINE_SECONDS or row["step"] == self._total:
+            self._bar.update(self._task, completed=step, status=self._status)
+        elif time.perf_counter() - self._last >= self.LINE_SECONDS or step == self._total:
             self._last = time.perf_counter()
-            print(f"step {row['step']}/{self._total}  {self._status}{left}", file=sys.stderr, flush=True)
+            print(f"step {step}/{self._total}  {self._status}{left}", file=sys.stderr, flush=True)
 
     def say(self, message: str) -> None:
         """One line that stays."""

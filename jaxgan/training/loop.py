@@ -1,4 +1,4 @@
-"""`fit`: the only Python training loop. It handles states, steps and sources, and knows no system."""
+"""`fit`, and `fit_population`: the only Python training loop. It handles states, steps and sources, knows no system."""
 
 import signal
 import threading
@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.game import State, init_state
+from jaxgan.game import State
 from jaxgan.training.checkpoint import CheckpointError, Checkpoints
 from jaxgan.training.log import Progress, RunLog, write_picture
-from jaxgan.training.parallel import quick_compilation
-from jaxgan.training.program import Carry, Program, abstract_state, averages
+from jaxgan.training.population import Group, Member, copies, finite, member_of
+from jaxgan.training.program import Carry, Program, Totals, averages
 from jaxgan.training.recipe import Recipe
 
 # Folds of the run's key beyond any step (the program takes the last one, for the data).
@@ -48,7 +47,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How training ended: at `step`, in `state`, `stopped` by "end", "nan", "collapse", "SIGINT" or "SIGTERM"."""
+    """How training ended: at `step`, in `state`, `stopped` by "end", "nan", "collapse", "SIGINT" or "SIGTERM".
+
+    state: for a population that of its first member.
+    """
 
     step: int
     state: State
@@ -77,7 +79,25 @@ def fit(
     SIGINT and SIGTERM save a checkpoint and end the run; a second one ends it at once.
     Raises CheckpointError if the folder cannot be written, or nothing intact is there to resume from.
     """
-    session = _Session(recipe, directory, plan, seed)
+    alone = Group(recipe, (Member(0, seed, recipe),))
+    return _train(_Session((alone,), directory, plan, alone=True), resume, initial)
+
+
+def fit_population(
+    groups: Sequence[Group], directory: Path, plan: Plan, resume: bool = False, initial: State | None = None
+) -> Outcome:
+    """`fit` of many members at once, into one folder: a row, a sheet and an evaluation for each.
+
+    The groups play in step, each by one program, and end at the same step. A member with a value that
+    is not finite is noted and left out from there on; the run goes on with the others. The best
+    checkpoint is that of the smallest mean score.
+    """
+    if plan.on_collapse != "warn":
+        raise ValueError(f"a population goes on when a member collapses: on_collapse is warn, got {plan.on_collapse!r}")
+    return _train(_Session(groups, directory, plan, alone=False), resume, initial)
+
+
+def _train(session: "_Session", resume: bool, initial: State | None) -> Outcome:
     try:
         session.restore() if resume else session.begin(initial)
         with _interruptions() as interrupted:
@@ -90,55 +110,114 @@ def fit(
                 session.save(score, at_once=bool(interrupted))
                 if interrupted and session.step < session.end:
                     raise _Stop(interrupted[0], f"saved at step {session.step}")
-        return Outcome(session.step, session.carry.state, "end")
+        return Outcome(session.step, session.first_state(), "end")
     except _Stop as stop:
-        return Outcome(session.step, session.carry.state, *stop.args)
+        return Outcome(session.step, session.first_state(), *stop.args)
     except CheckpointError:
         raise
     except OSError as error:
-        raise CheckpointError(f"could not write to {directory}: {error.strerror or error}") from error
+        raise CheckpointError(f"could not write to {session.directory}: {error.strerror or error}") from error
     finally:
         session.close()
+
+
+class _Playing:
+    """A group at play: its program, and where it stands. A single run is a group of one without an axis of members."""
+
+    def __init__(self, group: Group, devices: int | None, alone: bool) -> None:
+        self.recipe, self.members, self.devices, self.alone = group.recipe, group.members, devices, alone
+        self.stage = 0
+        self.carry: Any = None
+        self._programs: dict[int, Program] = {}
+        self.generate = None if group.recipe.generate is None else jax.jit(group.recipe.generate, static_argnums=2)
+
+    def program(self, stage: int) -> Program:
+        if stage not in self._programs:
+            self._programs.clear()  # the stage before is over: its data need not stay on the device
+            members = None if self.alone else [member.recipe.stages[stage] for member in self.members]
+            self._programs[stage] = Program(self.recipe.stages[stage], self.devices, members)
+        return self._programs[stage]
+
+    def enter(self, index: int) -> None:
+        """Starts a stage, from nothing or from what the one before left."""
+        before = None if index == 0 else self.program(index - 1).gather(self.carry).state
+        self.carry = self.program(index).start([member.seed for member in self.members], before)
+        self.stage = index
+
+    def replace(self, initial: State) -> None:
+        """Goes on from the parameters, running variables and averages of another run."""
+        program = self.program(self.stage)
+        carry: Carry = program.gather(self.carry)
+        theirs = initial if self.alone else copies(initial, len(self.members))
+        state = replace(
+            carry.state,
+            params={**carry.state.params, **theirs.params},
+            variables={**carry.state.variables, **theirs.variables},
+            ema={**carry.state.ema, **{name: tree for name, tree in theirs.ema.items() if name in carry.state.ema}},
+        )
+        self.carry = program.scatter(Carry(state, carry.totals))
+
+    def stage_that_made(self, step: int) -> int:
+        # a checkpoint written exactly at a boundary belongs to the stage that ended there
+        return self.recipe.stage_at(max(step - 1, 0))
+
+    def abstract(self, step: int) -> Carry:
+        return self.program(self.stage_that_made(step)).abstract()
+
+    def restore(self, step: int, carry: Carry) -> None:
+        self.stage = self.stage_that_made(step)
+        self.carry = self.program(self.stage).scatter(carry)
+
+    def until(self) -> int:
+        return self.recipe.stages[self.stage].until
+
+    def advance(self, step: int, count: int) -> None:
+        self.carry = self.program(self.stage).advance(self.carry, step, count)
+
+    def totals(self) -> list[tuple[Member, Totals]]:
+        return list(zip(self.members, self.program(self.stage).totals(self.carry), strict=True))
+
+    def clear(self) -> None:
+        self.carry = self.program(self.stage).without_totals(self.carry)
+
+    def tree(self) -> Carry:
+        return self.program(self.stage).gather(self.carry)
+
+    def states(self) -> list[tuple[Member, State]]:
+        stacked = self.tree().state
+        if self.alone:
+            return [(self.members[0], stacked)]
+        return [(member, member_of(stacked, place)) for place, member in enumerate(self.members)]
 
 
 class _Session:
     """One call of `fit`: where it stands, and the files it writes."""
 
-    def __init__(self, recipe: Recipe, directory: Path, plan: Plan, seed: int) -> None:
-        self.recipe, self.directory, self.plan = recipe, directory, plan
-        self.key = jax.random.key(seed)
-        self.end = recipe.stages[-1].until
+    def __init__(self, groups: Sequence[Group], directory: Path, plan: Plan, alone: bool) -> None:
+        self.directory, self.plan, self.alone = directory, plan, alone
+        self.groups = [_Playing(group, plan.devices, alone) for group in groups]
+        self.recipe = groups[0].recipe
+        self.members = sorted((m for group in groups for m in group.members), key=lambda m: m.number)
+        self.end = self.recipe.stages[-1].until
+        if any(group.recipe.stages[-1].until != self.end for group in groups):
+            raise ValueError("all members of a population end at the same step")
         self.step = 0
-        self.progress = Progress(self.end, recipe.stages[0].source.batch_size, plan.quiet)
+        self.progress = Progress(self.end, plan.quiet)
         self.checkpoints = Checkpoints(directory / "checkpoints", plan.keep, warn=self.progress.say)
         self.rows: RunLog | None = None
         self.last_saved: int | None = None
         self.rollbacks = 0
         self.rate, self.busy, self.played = 0.0, 0.0, 0
-        self.stage = 0
-        self.carry: Carry = None  # type: ignore[assignment]
-        self._programs: dict[int, Program] = {}
-        self._generate: Any = None
-
-    def program(self, stage: int) -> Program:
-        if stage not in self._programs:
-            self._programs.clear()  # the stage before is over: its data need not stay on the device
-            self._programs[stage] = Program(self.recipe.stages[stage], self.plan.devices)
-        return self._programs[stage]
+        self.broken: set[int] = set()
+        self.alarm: str | None = None
 
     # -- beginnings ----------------------------------------------------------------------------------
 
     def begin(self, initial: State | None) -> None:
-        self._enter(0)
-        if initial is not None:
-            state, program = self.carry.state, self.program(0)
-            state = replace(
-                state,
-                params={**state.params, **initial.params},
-                variables={**state.variables, **initial.variables},
-                ema={**state.ema, **{name: tree for name, tree in initial.ema.items() if name in state.ema}},
-            )
-            self.carry = Carry(program.put(state), self.carry.totals)
+        for group in self.groups:
+            group.enter(0)
+            if initial is not None:
+                group.replace(initial)
         self.rows = RunLog(self.directory, 0)
         if self.recipe.reals is not None and self.recipe.draw is not None:
             write_picture(self.directory / "reals.png", self.recipe.draw(self.recipe.reals))
@@ -146,127 +225,174 @@ class _Session:
 
     def restore(self, step: int | None = None) -> None:
         """Goes to the newest intact checkpoint, or that of `step`, and cuts off all that came after it."""
-        self.step, carry = self.checkpoints.restore(self._abstract, step)
-        self.stage = self._stage_that_made(self.step)
-        self.carry = self.program(self.stage).put(carry)
+        self.step, tree = self.checkpoints.restore(self._abstract, step)
+        for group, carry in zip(self.groups, (tree,) if self.alone else tree["programs"], strict=True):
+            group.restore(self.step, carry)
         self.last_saved = self.step
         self.checkpoints.delete_after(self.step)
         for picture in (self.directory / "samples").glob("*.png"):
-            if picture.stem.isdigit() and int(picture.stem) > self.step:
+            number = picture.stem.partition("-member")[0]
+            if number.isdigit() and int(number) > self.step:
                 picture.unlink()
         if self.rows is not None:
             self.rows.close()
         self.rows = RunLog(self.directory, self.step)
+        if not self.alone:
+            self.broken = {row["member"] for row in self.rows.rows if row.get("event") == "nan"}
 
-    def _stage_that_made(self, step: int) -> int:
-        # a checkpoint written exactly at a boundary belongs to the stage that ended there
-        return self.recipe.stage_at(max(step - 1, 0))
+    def _abstract(self, step: int) -> Any:
+        trees = [group.abstract(step) for group in self.groups]
+        return trees[0] if self.alone else {"programs": trees}
 
-    def _abstract(self, step: int) -> Carry:
-        stage = self._stage_that_made(step)
-        return Carry(abstract_state(self.recipe.stages[stage]), self.program(stage).empty)
-
-    def _enter(self, index: int) -> None:
-        """Starts a stage, from nothing or from what the one before left."""
-        stage, program = self.recipe.stages[index], self.program(index)
-        options = quick_compilation(jax.default_backend())
-        made = jax.jit(
-            partial(init_state, stage.game, hyper=stage.hyper), out_shardings=program.whole, compiler_options=options
-        )
-        state = made(self.key)
-        if index > 0:
-            before = self.carry.state
-            carried = state if stage.carry is None else stage.carry(before, state)
-            state = program.put(replace(carried, step=before.step, key=before.key))
-        self.stage, self.carry = index, Carry(state, program.empty_totals())
+    def first_state(self) -> State:
+        if self.alone:
+            return self.groups[0].carry.state
+        return next(state for group in self.groups for m, state in group.states() if m is self.members[0])
 
     # -- one turn of the loop ------------------------------------------------------------------------
 
     def play(self) -> None:
         """Plays steps up to the next one at which something is due, or for a quarter of a second."""
-        if self.step >= self.recipe.stages[self.stage].until:
-            self._enter(self.stage + 1)
-            self.rate = 0.0
-        program = self.program(self.stage)
+        for group in self.groups:
+            if self.step >= group.until():
+                group.enter(group.stage + 1)
+                self.rate = 0.0
         intervals = (self.plan.log_every, self.plan.sample_every, self.plan.save_every, self.plan.evaluate_every)
         due = [self.step + i - self.step % i for i in intervals if i > 0]
-        boundary = min([self.recipe.stages[self.stage].until, *due])
+        boundary = min([*(group.until() for group in self.groups), *due])
         # the first call compiles: it is one step long, and not timed
         compiling = self.rate == 0.0
         count = 1 if compiling else min(boundary - self.step, max(1, int(self.rate * CHUNK_SECONDS)))
         began = time.perf_counter()
         with jax.transfer_guard("allow" if compiling else "disallow"):
-            self.carry = jax.block_until_ready(program.advance(self.carry, self.step, count))
+            for group in self.groups:
+                group.advance(self.step, count)
+            jax.block_until_ready([group.carry for group in self.groups])
         seconds = time.perf_counter() - began
         self.step += count
         self.rate = count / seconds
         if not compiling:
             self.busy, self.played = self.busy + seconds, self.played + count
         self.progress.advance(self.step)
-        broken = {name: int(s) for name, s in jax.device_get(self.carry.totals.broken).items() if s >= 0}
-        if broken:
-            name = min(broken, key=lambda n: (broken[n], n))
-            raise _Stop("nan", f"{name} was not finite at step {broken[name]}; {self._last_good()}")
+        found = []
+        for group in self.groups:
+            for member, totals in group.totals():
+                broken = {name: int(s) for name, s in totals.broken.items() if s >= 0}
+                if broken and member.number not in self.broken:
+                    name = min(broken, key=lambda n: (broken[n], n))
+                    found.append((broken[name], member.number, f"{name} was not finite at step {broken[name]}"))
+        for step, number, what in sorted(found):
+            self._break(number, what, step + 1)
+
+    def _break(self, number: int, what: str, step: int) -> None:
+        """Leaves a member out from `step` on; the run ends if it was the last one."""
+        if self.alone:
+            raise _Stop("nan", f"{what}; {self._last_good()}")
+        assert self.rows is not None
+        self.broken.add(number)
+        # the step at which it broke, not the one at which that was seen, which depends on the machine's speed
+        self.rows.row(step, {"event": "nan", "member": number, "message": what})
+        self.progress.say(f"member {number}: {what}; it is left out from here on")
+        if len(self.broken) == len(self.members):
+            raise _Stop("nan", f"no member is left: {what}; {self._last_good()}")
 
     def log(self) -> bool:
-        """Writes a row of metrics, and looks at the rows for a collapse; whether that led back to a checkpoint."""
+        """Writes rows of metrics, and looks at the rows for a collapse; whether that led back to a checkpoint."""
         if not self.plan.log_every or not self._due(self.plan.log_every):
             return False
         assert self.rows is not None
-        values: dict[str, Any] = averages(self.carry.totals)
+        rate: dict[str, Any] = {}
         if self.played:
-            size = self.recipe.stages[self.stage].source.batch_size
-            values["examples_per_second"] = round(self.played * size / self.busy, 1)
+            size = sum(g.recipe.stages[g.stage].source.batch_size * len(g.members) for g in self.groups)
+            rate["examples_per_second"] = round(self.played * size / self.busy, 1)
+        seconds_left = (self.end - self.step) * self.busy / self.played if self.played else None
         self.busy, self.played = 0.0, 0
-        self.progress.row(self.rows.row(self.step, values))
-        self.carry = Carry(self.carry.state, self.program(self.stage).empty_totals())
-        alarm = self.recipe.alarm(self.rows.rows)
-        if alarm is not None and self.recipe.alarm(self.rows.rows[:-1]) is None:
-            self.rows.row(self.step, {"event": "collapse", "message": alarm})
-            self.progress.say(f"step {self.step}: {alarm}")
-            if self.plan.on_collapse == "stop":
-                self.save(at_once=True)
-                raise _Stop("collapse", alarm)
-            if self.plan.on_collapse == "rollback":
-                self._roll_back(alarm)
-                return True
+        logged = []
+        for recipe, member, totals in self._in_order([(g, m, t) for g in self.groups for m, t in g.totals()]):
+            logged.append(self.rows.row(self.step, {**self._named(member), **averages(totals), **rate}))
+            self._look_for_collapse(recipe, member)
+        for group in self.groups:
+            group.clear()
+        self.progress.row(logged, seconds_left)
+        return self._act_on_collapse()
+
+    def _look_for_collapse(self, recipe: Recipe, member: Member) -> None:
+        assert self.rows is not None
+        rows = self.rows.rows if self.alone else self.rows.of_member(member.number)
+        self.alarm = recipe.alarm(rows)
+        if self.alarm is not None and recipe.alarm(rows[:-1]) is not None:
+            self.alarm = None
+        if self.alarm is not None:
+            self.rows.row(self.step, {"event": "collapse", **self._named(member), "message": self.alarm})
+            who = "" if self.alone else f", member {member.number}"
+            self.progress.say(f"step {self.step}{who}: {self.alarm}")
+
+    def _act_on_collapse(self) -> bool:
+        if self.alarm is not None and self.plan.on_collapse == "stop":
+            self.save(at_once=True)
+            raise _Stop("collapse", self.alarm)
+        if self.alarm is not None and self.plan.on_collapse == "rollback":
+            self._roll_back(self.alarm)
+            return True
         return False
 
     def draw(self, at_once: bool = False) -> None:
         """Draws the samples of the fixed latents."""
-        recipe = self.recipe
-        if recipe.prior is None or recipe.generate is None or recipe.draw is None:
-            return
         if not (at_once or self._due(self.plan.sample_every)):
             return
-        if self._generate is None:
+        for group in self.groups:
+            recipe, generate = group.recipe, group.generate
+            if recipe.prior is None or generate is None or recipe.draw is None:
+                continue
             (self.directory / "samples").mkdir(exist_ok=True)
-            self._generate = jax.jit(recipe.generate, static_argnums=2)
-        n = recipe.sheet
-        condition = jnp.arange(n, dtype=jnp.int32) % recipe.num_classes if recipe.num_classes else None
-        inputs = recipe.prior(jax.random.fold_in(self.key, FIXED), n, condition)
-        outputs = np.asarray(self._generate(self.carry.state, inputs, 1.0))
-        write_picture(self.directory / "samples" / f"{self.step:06d}.png", recipe.draw(outputs))
+            n = recipe.sheet
+            condition = jnp.arange(n, dtype=jnp.int32) % recipe.num_classes if recipe.num_classes else None
+            for member, state in group.states():
+                if member.number in self.broken:
+                    continue
+                inputs = recipe.prior(jax.random.fold_in(jax.random.key(member.seed), FIXED), n, condition)
+                outputs = np.asarray(generate(state, inputs, 1.0))
+                name = f"{self.step:06d}" + ("" if self.alone else f"-member{member.number:02d}")
+                write_picture(self.directory / "samples" / f"{name}.png", recipe.draw(outputs))
 
     def evaluate(self) -> float | None:
-        """Runs the evaluations that are due; the score of this step (smaller is better), if it has one."""
+        """Runs the evaluations that are due; the mean score of this step (smaller is better), if it has one."""
         if not self._due(self.plan.evaluate_every):
             return None
         assert self.rows is not None
-        score = None
-        for name, evaluation in self.recipe.evaluations.items():
-            values = evaluation(self.carry.state, jax.random.fold_in(self.key, EVALUATION))
-            self.rows.row(self.step, {"evaluation": name, **values})
-            if self.recipe.best is not None and self.recipe.best[0] == name:
-                score = self.recipe.best[2] * float(values[self.recipe.best[1]])
-        return score if score is not None and isfinite(score) else None
+        scores = []
+        for recipe, member, state in self._in_order([(g, m, s) for g in self.groups for m, s in g.states()]):
+            key = jax.random.fold_in(jax.random.key(member.seed), EVALUATION)
+            for name, evaluation in recipe.evaluations.items():
+                values = evaluation(state, key)
+                self.rows.row(self.step, {"evaluation": name, **self._named(member), **values})
+                if recipe.best is not None and recipe.best[0] == name:
+                    scores.append(recipe.best[2] * float(values[recipe.best[1]]))
+        scores = [score for score in scores if isfinite(score)]
+        return sum(scores) / len(scores) if scores else None
 
     def save(self, score: float | None = None, at_once: bool = False) -> None:
         if not (at_once or score is not None or self._due(self.plan.save_every)):
             return
-        if not self.checkpoints.save(self.step, self.carry, score):
+        trees = [group.tree() for group in self.groups]
+        for group, stacked in zip(self.groups, trees, strict=True):
+            good_members = () if self.alone else np.asarray(finite(stacked.state))
+            for member, good in zip(group.members, good_members, strict=not self.alone):
+                if not good and member.number not in self.broken:
+                    # finite metrics and a parameter that is not: found here or never
+                    self._break(member.number, f"a parameter was not finite at step {self.step}", self.step)
+        tree: Any = trees[0] if self.alone else {"programs": trees}
+        if not self.checkpoints.save(self.step, tree, score, check=not self.broken):
             raise _Stop("nan", f"a parameter was not finite at step {self.step}; {self._last_good()}")
         self.last_saved = self.step
+
+    def _in_order(self, found: list[tuple[_Playing, Member, Any]]) -> list[tuple[Recipe, Member, Any]]:
+        """(recipe, member, value) of the members that are not broken, by their number."""
+        found = sorted(found, key=lambda one: one[1].number)
+        return [(group.recipe, m, value) for group, m, value in found if m.number not in self.broken]
+
+    def _named(self, member: Member) -> dict[str, Any]:
+        return {} if self.alone else {"member": member.number}
 
     def close(self) -> None:
         self.progress.close()
@@ -293,9 +419,10 @@ class _Session:
         self.rollbacks += 1
         assert self.rows is not None
         self.restore(_before_alarm(sealed, self.rows.rows))
-        # another key, or the same collapse would repeat
-        state = replace(self.carry.state, key=jax.random.fold_in(self.carry.state.key, ROLLBACK))
-        self.carry = self.program(self.stage).put(Carry(state, self.carry.totals))
+        # another key, or the same collapse would repeat; a population never comes here
+        group = self.groups[0]
+        state = replace(group.carry.state, key=jax.random.fold_in(group.carry.state.key, ROLLBACK))
+        group.carry = group.program(group.stage).put(Carry(state, group.carry.totals))
         message = f"rolled back to step {self.step} with another key ({self.rollbacks} of {MAX_ROLLBACKS}): {alarm}"
         # the row that said so was of the steps that are now undone
         self.rows.row(self.step, {"event": "rollback", "message": message})
