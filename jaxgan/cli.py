@@ -92,6 +92,7 @@ def train(arguments: list[str]) -> int:
     preset, rest = _take(rest, "--preset", "cpu")
     chosen = find_preset(recipe, preset)
     dry, rest = "--dry-run" in rest, [a for a in rest if a != "--dry-run"]
+    rest = _gathered(rest, "--vary")
     flags = _request_type(module.Config)
     description = (
         f"{(module.__doc__ or '').strip()}\n\n--preset: {' | '.join(module.PRESETS)} (the defaults below are those of "
@@ -130,8 +131,11 @@ def resume(arguments: list[str]) -> int:
 def _ended(directory: Path, outcome: Any) -> int:
     from jaxgan.evaluation.record import summary
 
-    for name, value in summary(directory)["metrics"].items():
+    found = summary(directory)
+    for name, value in found["metrics"].items():
         print(f"{name:32} {value:.4g}" if isinstance(value, float) else f"{name:32} {value}", file=sys.stderr)
+    for line in _member_table(found.get("population", [])):
+        print(line, file=sys.stderr)
     print(f"report: {directory / 'report.html'}", file=sys.stderr, flush=True)
     print(directory, flush=True)
     if outcome.stopped == "end":
@@ -142,6 +146,30 @@ def _ended(directory: Path, outcome: Any) -> int:
             128 + signal.Signals[outcome.stopped],
         )
     return fail(f"stopped at step {outcome.step}: {outcome.message}", BROKEN)
+
+
+def _member_table(combinations: list[dict[str, Any]]) -> list[str]:
+    """One line for each combination of values: mean and standard error over its seeds, of the last and of the best."""
+
+    def shown(value: dict[str, Any] | None) -> str:
+        if value is None or value["mean"] is None:
+            return "-"
+        return f"{value['mean']:.4g}" + ("" if value["error"] is None else f" ± {value['error']:.2g}")
+
+    lines = []
+    for metric in dict.fromkeys(name for one in combinations for name in one["metrics"]):
+        rows = [(metric, "seeds", "final", "best")]
+        for one in combinations:
+            values = one["metrics"].get(metric, {})
+            seeds = f"{len(one['members']) - len(one['broken'])}" + (
+                f" of {len(one['members'])}" if one["broken"] else ""
+            )
+            rows.append((one["label"], seeds, shown(values.get("final")), shown(values.get("best"))))
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        lines += [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        ]
+    return lines
 
 
 def _request_type(kind: type) -> Any:
@@ -175,6 +203,21 @@ def _take(arguments: list[str], flag: str, default: str) -> tuple[str, list[str]
     return value, rest
 
 
+def _gathered(arguments: list[str], flag: str) -> list[str]:
+    """The arguments with all values of a flag that may be given several times behind one."""
+    rest: list[str] = []
+    values: list[str] = []
+    into = rest
+    for argument in arguments:
+        if argument.startswith("-"):
+            into = values if argument == flag or argument.startswith(flag + "=") else rest
+            if into is values:
+                values += [argument.partition("=")[2]] if "=" in argument else []
+                continue
+        into.append(argument)
+    return [*rest, flag, *values] if values else rest + [a for a in arguments if a == flag][:1]
+
+
 # -- what was trained --------------------------------------------------------------------------------
 
 
@@ -193,6 +236,8 @@ def sample(arguments: list[str]) -> int:
         """Class index, for conditional systems."""
         truncation: float = 1.0
         """1 samples as trained, towards 0 less varied and more typical."""
+        member: int | None = None
+        """Of a population; by default the first."""
         checkpoint: str = "final"
         """final, best, or a step."""
         out: Path | None = None
@@ -205,9 +250,9 @@ def sample(arguments: list[str]) -> int:
     from jaxgan import run as runs
 
     runs.configure_backend()
-    run = runs.load(asked.run, asked.checkpoint)
+    run = runs.load(asked.run, asked.checkpoint, asked.member)
     outputs = run.sample(asked.n, asked.seed, asked.class_, asked.truncation)
-    out = asked.out or asked.run / f"sample-seed{asked.seed}-n{asked.n}.png"
+    out = asked.out or asked.run / f"sample{_of(asked.member)}-seed{asked.seed}-n{asked.n}.png"
     import numpy as np
 
     from jaxgan.arrays import to_uint8
@@ -245,6 +290,8 @@ def interpolate(arguments: list[str]) -> int:
         """Pictures from one end to the other, both included."""
         seed: int = 0
         """Of the latents."""
+        member: int | None = None
+        """Of a population; by default the first."""
         checkpoint: str = "final"
         """final, best, or a step."""
         out: Path | None = None
@@ -257,8 +304,10 @@ def interpolate(arguments: list[str]) -> int:
     from jaxgan import run as runs
 
     runs.configure_backend()
-    run = runs.load(asked.run, asked.checkpoint)
-    out = (asked.out or asked.run / f"interpolation-{asked.path}-seed{asked.seed}").with_suffix(".png")
+    run = runs.load(asked.run, asked.checkpoint, asked.member)
+    out = (asked.out or asked.run / f"interpolation{_of(asked.member)}-{asked.path}-seed{asked.seed}").with_suffix(
+        ".png"
+    )
     from jaxgan.recipes.pictures import interpolation
 
     with _writing(out):
@@ -281,6 +330,8 @@ def evaluate(arguments: list[str]) -> int:
         """Of the samples."""
         features: str | None = None
         """auto, classifier, random-conv, or the folder of a classifier run; by default as in training."""
+        member: int | None = None
+        """Of a population; by default all, and their mean with its standard error."""
         checkpoint: str = "final"
         """final, best, or a step."""
         json: bool = False
@@ -293,10 +344,11 @@ def evaluate(arguments: list[str]) -> int:
     from jaxgan import run as runs
 
     runs.configure_backend()
-    result = runs.evaluate(asked.run, asked.n, asked.seed, asked.features, asked.checkpoint)
+    result = runs.evaluate(asked.run, asked.n, asked.seed, asked.features, asked.checkpoint, asked.member)
     if asked.json:
         print(json.dumps(finite(result)))
         return DONE
+    members = result.pop("members", [])
     for name, value in result.items():
         if isinstance(value, dict):
             print(f"{name}:")
@@ -304,7 +356,15 @@ def evaluate(arguments: list[str]) -> int:
                 print(f"  {metric:24} {number:.6g}" if isinstance(number, float) else f"  {metric:24} {number}")
         else:
             print(f"{name}: {value}")
+    if members:
+        from jaxgan.evaluation.record import combined_evaluations
+
+        print("\n".join(_member_table(combined_evaluations(members))))
     return DONE
+
+
+def _of(member: int | None) -> str:
+    return "" if member is None else f"-member{member:02d}"
 
 
 def report(arguments: list[str]) -> int:

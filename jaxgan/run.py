@@ -21,17 +21,27 @@ import numpy as np
 
 import jaxgan
 from jaxgan import recipes
-from jaxgan.config import Options, RequestError
+from jaxgan.config import Options, RequestError, changed, settings
 from jaxgan.data.images import Images
 from jaxgan.data.source import DeviceSource
 from jaxgan.evaluation.report import write_report
 from jaxgan.game import State
 from jaxgan.recipes.dataset import Data, describe, open_data
 from jaxgan.recipes.feature_nets import feature_net
-from jaxgan.recipes.folder import Run, load, read_description, write_description
+from jaxgan.recipes.folder import (
+    BrokenMember,
+    Place,
+    Run,
+    find_members,
+    load,
+    make_groups,
+    read_description,
+    write_description,
+)
 from jaxgan.training.checkpoint import CheckpointError, Checkpoints, write_atomically
-from jaxgan.training.loop import Outcome, Plan, fit
+from jaxgan.training.loop import Outcome, Plan, fit, fit_population
 from jaxgan.training.parallel import choose_devices, configure_backend
+from jaxgan.training.population import Group
 from jaxgan.training.program import Program, abstract_state
 from jaxgan.training.recipe import Recipe
 
@@ -42,7 +52,10 @@ VERSIONED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-d
 
 @dataclass(frozen=True)
 class Request:
-    """A run that could start: everything was built and checked, and nothing was written."""
+    """A run that could start: everything was built and checked, and nothing was written.
+
+    members, groups: of a population, none for a single run; `recipe` is that of the first member.
+    """
 
     recipe_name: str
     config: Any
@@ -50,22 +63,25 @@ class Request:
     data: Data
     recipe: Recipe
     initial: State | None = None
+    members: tuple[Place, ...] = ()
+    groups: tuple[Group, ...] = ()
 
 
 def train(recipe: str, preset: str = "cpu", quiet: bool = False, **values: Any) -> Run:
     """Trains a recipe and returns the trained run; the flags of `jaxgan train` as keywords.
 
-    values: fields of `Options` and of the recipe's Config, such as steps=2000 or r1_weight=0.0.
+    values: fields of `Options` and settings of the recipe's Config, such as steps=2000 or r1_weight=0.0.
+    A population (seeds=5, vary=("r1_weight=0.1,1",)) returns its first member; `load` has the others.
     """
     configure_backend()
     chosen = find_preset(recipe, preset)
     option_names = {field.name for field in dataclasses.fields(Options)}
-    config_names = {field.name for field in dataclasses.fields(chosen.config)}
+    config_names = set(settings(chosen.config))
     unknown = sorted(set(values) - option_names - config_names)
     if unknown:
         raise RequestError(f"{recipe} has no {unknown}; there are {sorted(option_names | config_names)}")
     options = replace(chosen.options, **{k: v for k, v in values.items() if k in option_names})
-    config = replace(chosen.config, **{k: v for k, v in values.items() if k in config_names})
+    config = changed(chosen.config, {k: v for k, v in values.items() if k in config_names})
     directory, outcome = start(prepare(recipe, config, options), quiet=quiet)
     if outcome.stopped != "end":
         raise RuntimeError(f"training of {directory} stopped at step {outcome.step}: {outcome.message}")
@@ -79,14 +95,24 @@ def find_preset(recipe: str, preset: str) -> Any:
     return presets[preset]
 
 
-def prepare(recipe: str, config: Any, options: Options) -> Request:
-    """Opens the data and builds everything, so that mistakes show before anything is written."""
+def prepare(recipe: str, config: Any, options: Options, members: tuple[Place, ...] | None = None) -> Request:
+    """Opens the data and builds everything, so that mistakes show before anything is written.
+
+    members: those of a run that was begun; by default found from the options.
+    """
     data = open_data(options)
+    groups: tuple[Group, ...] = ()
     try:
-        made = recipes.find(recipe).make(config, options, data)
+        if members is None:
+            members = find_members(recipe, config, options, data) if options.population else ()
+        if members:
+            groups = make_groups(recipe, config, options, data, members)
+            made = groups[0].recipe
+        else:
+            made = recipes.find(recipe).make(config, options, data)
         expected = abstract_state(made.stages[0])
-        for stage in made.stages:
-            choose_devices(options.devices, stage.source.batch_size, operations=0.0)
+        for stage in [stage for one in (*(group.recipe for group in groups), made) for stage in one.stages]:
+            choose_devices(options.devices, 0 if members else stage.source.batch_size, operations=0.0)
             if isinstance(stage.source, DeviceSource):
                 arrays = dict(stage.source.arrays)
                 jax.eval_shape(stage.source.batch, arrays, jax.eval_shape(jax.random.key, 0), np.int32(0))
@@ -100,7 +126,7 @@ def prepare(recipe: str, config: Any, options: Options) -> Request:
         mine, theirs = (jax.tree.map(np.shape, (s.params, s.variables)) for s in (expected, initial))
         if mine != theirs:
             raise RequestError(f"--resume-from {options.resume_from}: its nets have other shapes than these")
-    return Request(recipe, config, options, data, made, initial)
+    return Request(recipe, config, options, data, made, initial, members, groups)
 
 
 def plan(options: Options, quiet: bool = False) -> Plan:
@@ -112,12 +138,22 @@ def dry_run(request: Request) -> str:
     """What would run, in words: nets, devices, and memory as compiled for this machine."""
     program = Program(request.recipe.stages[0], request.options.devices)
     state = abstract_state(request.recipe.stages[0])
+    population = []
+    for group in request.groups:
+        stages = [member.recipe.stages[0] for member in group.members]
+        program = Program(group.recipe.stages[0], request.options.devices, stages)
+        assert program.layout is not None
+        population.append(
+            f"{len(group.members)} members in one program: {program.layout.width} at once on each of "
+            f"{program.layout.devices} devices, in {program.layout.rounds} turns"
+        )
     lines = [
         f"{request.recipe_name} on {describe(request.data)['name']}, {request.options.steps} steps "
         f"of batch {request.options.batch}",
         f"devices: {len(program.mesh.devices.flat)} x {jax.devices()[0].device_kind}, "
         + ("one call a step" if program.stepwise else "a compiled loop of steps"),
     ]
+    lines += population
     lines += [f"{name}: {count:,} parameters" for name, count in count_parameters(state.params).items()]
     lines.append(
         f"state: {num_bytes(state) / 2**20:.1f} MiB, data on each device: "
@@ -125,9 +161,9 @@ def dry_run(request: Request) -> str:
         f"{program.working_bytes() / 2**20:.1f} MiB"
     )
     lines += [
-        f"--{field.name.replace('_', '-')} {getattr(value, field.name)}"
-        for value in (request.options, request.config)
-        for field in dataclasses.fields(value)
+        f"--{name.replace('_', '-')} {' '.join(value) if isinstance(value, tuple) else value}".rstrip()
+        for config in (request.options, request.config)
+        for name, value in settings(config).items()
     ]
     return "\n".join(lines)
 
@@ -139,13 +175,13 @@ def start(request: Request, command: Sequence[str] | None = None, quiet: bool = 
         feature_net(options, request.data)  # trained now if it is not cached: no evaluation should wait for it
     directory = _make_folder(options, request)
     try:
-        write_description(directory, request.recipe_name, request.config, options, request.data)
+        write_description(directory, request.recipe_name, request.config, options, request.data, request.members)
         manifest = _manifest(request, command)
         write_atomically(directory / "manifest.json", json.dumps(manifest, indent=2) + "\n")
     except OSError as error:
         raise CheckpointError(f"could not write to {directory}: {error.strerror}") from error
     with _locked(directory):
-        outcome = fit(request.recipe, directory, plan(options, quiet), options.seed, initial=request.initial)
+        outcome = _fit(request, directory, quiet, resume=False, initial=request.initial)
         _report(directory)
     return directory, outcome
 
@@ -154,7 +190,8 @@ def resume(directory: Path, steps: int | None = None, quiet: bool = False) -> Ou
     """Continues a run from its newest intact checkpoint; with `steps`, up to another length."""
     description = read_description(directory)
     options = description.options if steps is None else replace(description.options, steps=steps)
-    request = prepare(description.recipe, description.config, replace(options, resume_from=None))
+    options = replace(options, resume_from=None)
+    request = prepare(description.recipe, description.config, options, description.members)
     _check_unchanged(directory, description.data, request.data)
     with _locked(directory):
         has_checkpoint = bool(Checkpoints(directory / "checkpoints").steps())
@@ -162,17 +199,24 @@ def resume(directory: Path, steps: int | None = None, quiet: bool = False) -> Ou
         if reached > options.steps:
             raise RequestError(f"{directory} is at step {reached} already: --steps {options.steps} lies behind it")
         if steps is not None:
-            write_description(directory, description.recipe, description.config, options, request.data)
+            asked = replace(options, resume_from=description.options.resume_from)
+            members = description.members
+            write_description(directory, description.recipe, description.config, asked, request.data, members)
         initial = None
         if not has_checkpoint and not quiet:
             say(f"{directory} has no finished checkpoint: it begins anew")
         if not has_checkpoint and description.options.resume_from is not None:
             initial = load(description.options.resume_from).state
-        outcome = fit(
-            request.recipe, directory, plan(options, quiet), options.seed, resume=has_checkpoint, initial=initial
-        )
+        outcome = _fit(request, directory, quiet, resume=has_checkpoint, initial=initial)
         _report(directory)
     return outcome
+
+
+def _fit(request: Request, directory: Path, quiet: bool, resume: bool, initial: State | None) -> Outcome:
+    options = request.options
+    if request.groups:
+        return fit_population(request.groups, directory, plan(options, quiet), resume, initial)
+    return fit(request.recipe, directory, plan(options, quiet), options.seed, resume, initial)
 
 
 def evaluate(
@@ -181,9 +225,29 @@ def evaluate(
     seed: int = 0,
     features: str | None = None,
     checkpoint: str = "final",
+    member: int | None = None,
 ) -> dict[str, Any]:
-    """The evaluations of a run's recipe on one of its checkpoints: {"step", evaluation: values}."""
-    run = load(directory, checkpoint)
+    """The evaluations of a run's recipe on one of its checkpoints: {"step", evaluation: values}.
+
+    member: of a population; None for all of them: {"step", "members": [{"member", "seed", "values",
+    evaluation: values}]}, those left out whose weights are not finite.
+    """
+    description = read_description(directory)
+    if member is None and description.members:
+        found: list[dict[str, Any]] = []
+        for place in description.members:
+            try:
+                one = evaluate(directory, n, seed, features, checkpoint, place.member)
+            except BrokenMember as error:
+                say(str(error))
+                continue
+            kept = {name: value for name, value in one.items() if name not in ("run", "checkpoint", "seed", "step")}
+            found.append({"member": place.member, "seed": place.seed, "values": dict(place.values), **kept})
+        if not found:
+            raise RequestError(f"{directory} has no member with finite weights at checkpoint {checkpoint}")
+        head = {"run": str(directory), "checkpoint": checkpoint, "step": one["step"], "seed": seed}
+        return {**head, "members": found}
+    run = load(directory, checkpoint, member)
     options = replace(
         run.options,
         evaluate_samples=run.options.evaluate_samples if n is None else n,
@@ -197,6 +261,7 @@ def evaluate(
         "run": str(directory),
         "checkpoint": checkpoint,
         "step": run.step,
+        **({} if run.member is None else {"member": run.member}),
         "seed": seed,
         **{name: dict(evaluation(run.state, key)) for name, evaluation in recipe.evaluations.items()},
     }
@@ -242,7 +307,8 @@ def _make_folder(options: Options, request: Request) -> Path:
             return directory
         while True:
             numbers = [int(p.name[:5]) for p in outdir.iterdir() if p.name[:5].isdigit() and p.name[5:6] == "-"]
-            label = f"{request.recipe_name}-{describe(request.data)['name']}-seed{options.seed}"
+            seeds = f"{options.seed}" + (f"-{options.seed + options.seeds - 1}" if options.seeds > 1 else "")
+            label = f"{request.recipe_name}-{describe(request.data)['name']}-seed{seeds}"
             directory = outdir / f"{max(numbers, default=-1) + 1:05d}-{label}"
             try:
                 directory.mkdir()

@@ -1,9 +1,10 @@
 """The folder of a run: what it says of itself, and the trained system rebuilt from nothing else."""
 
+import dataclasses
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +14,107 @@ import numpy as np
 
 import jaxgan
 from jaxgan import recipes
-from jaxgan.config import Options, RequestError, from_json, to_json
+from jaxgan.config import Options, RequestError, changed, combinations, from_json, settings, to_json
 from jaxgan.game import State
 from jaxgan.recipes.dataset import Data, describe, recall
 from jaxgan.training.checkpoint import Checkpoints, unflatten, write_atomically
-from jaxgan.training.program import abstract_state
+from jaxgan.training.population import Group, Member
+from jaxgan.training.program import abstract_state, lowered
 from jaxgan.training.recipe import Recipe
+
+
+class BrokenMember(RequestError):
+    """A member of a population whose weights are not finite at the checkpoint that was asked for."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A member of a population as config.json has it; `program` numbers the groups that share a compiled program."""
+
+    member: int
+    seed: int
+    values: Mapping[str, Any]
+    program: int
 
 
 @dataclass(frozen=True)
 class Description:
-    """config.json: what rebuilds a run exactly."""
+    """config.json: what rebuilds a run exactly. members: none for a single run."""
 
     recipe: str
     config: Any
     options: Options
     data: Mapping[str, Any]
+    members: tuple[Place, ...] = ()
 
 
-def write_description(directory: Path, recipe: str, config: Any, options: Options, data: Data) -> None:
+def find_members(recipe: str, config: Any, options: Options, data: Data) -> tuple[Place, ...]:
+    """The members that the options ask for: every combination of values with every seed.
+
+    Two combinations share a program if they differ in nothing but numbers that the program reads from
+    its state (`Stage.hyper`), and the compiler's input is the same text for both.
+    """
+    wanted = combinations(config, options)
+    make = recipes.find(recipe).make
+    programs: dict[tuple[str, ...], int] = {}
+    places: list[Place] = []
+    for values in wanted:
+        built = changed(config, _with_terms(values, wanted))
+        stages = make(built, options, data).stages
+        numbers = {name for stage in stages for name in stage.hyper}
+        others = {name: value for name, value in settings(built).items() if name not in numbers}
+        alone = len(wanted) == 1
+        key = (json.dumps(others, sort_keys=True), *("" if alone else lowered(stage) for stage in stages))
+        program = programs.setdefault(key, len(programs))
+        for i in range(options.seeds):
+            places.append(Place(len(places), options.seed + i, values, program))
+    return tuple(places)
+
+
+def _with_terms(values: Mapping[str, Any], wanted: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The values that a member's program is made with.
+
+    A weight of 0 leaves its term out of the game. Where other members have the term, the member plays
+    their program, in which the term then weighs 0.
+    """
+
+    def other(name: str, value: Any) -> Any:
+        return next((v[name] for v in wanted if v[name]), value)
+
+    return {n: other(n, v) if n.endswith("_weight") and v == 0 else v for n, v in values.items()}
+
+
+def make_groups(recipe: str, config: Any, options: Options, data: Data, places: Sequence[Place]) -> tuple[Group, ...]:
+    """The members by the program they share."""
+    make, wanted = recipes.find(recipe).make, [place.values for place in places]
+    groups = []
+    for program in sorted({place.program for place in places}):
+        ours = [place for place in places if place.program == program]
+        made = make(changed(config, _with_terms(ours[0].values, wanted)), options, data)
+        members = []
+        for place in ours:
+            own = changed(config, place.values)
+            alone = make(own, replace(options, seed=place.seed), data)
+            stages = [
+                # a number whose term the member would leave out if it were alone is its setting's value
+                replace(mine, hyper={n: float(mine.hyper.get(n, settings(own).get(n, x))) for n, x in s.hyper.items()})
+                for mine, s in zip(alone.stages, made.stages, strict=True)
+            ]
+            members.append(Member(place.member, place.seed, replace(alone, stages=tuple(stages)), place.values))
+        groups.append(Group(made, tuple(members)))
+    return tuple(groups)
+
+
+def write_description(
+    directory: Path, recipe: str, config: Any, options: Options, data: Data, members: Sequence[Place] = ()
+) -> None:
+    population = {"members": [dataclasses.asdict(place) for place in members]} if members else {}
     content = {
         "recipe": recipe,
         "config": to_json(config),
         "options": to_json(options),
         "data": describe(data),
+        **population,
         "version": jaxgan.__version__,
     }
     write_atomically(directory / "config.json", json.dumps(content, indent=2) + "\n")
@@ -61,7 +139,8 @@ def read_description(directory: Path) -> Description:
     try:
         config = from_json(recipes.find(name).Config, content["config"])
         recall(content["data"])
-        return Description(name, config, from_json(Options, content["options"]), content["data"])
+        members = tuple(Place(**place) for place in content.get("members", ()))
+        return Description(name, config, from_json(Options, content["options"]), content["data"], members)
     except RequestError as error:
         raise RequestError(f"{path} cannot be used: {error}") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -70,7 +149,10 @@ def read_description(directory: Path) -> Description:
 
 @dataclass(frozen=True)
 class Run:
-    """A trained system: `prior` and `generate` of its recipe, and the state of one checkpoint."""
+    """A trained system: `prior` and `generate` of its recipe, and the state of one checkpoint.
+
+    member: which one of a population, None for a single run; `config` and `options` are the member's own.
+    """
 
     directory: Path
     recipe_name: str
@@ -80,6 +162,7 @@ class Run:
     recipe: Recipe = field(repr=False)
     state: State = field(repr=False)
     step: int
+    member: int | None = None
 
     @property
     def prior(self) -> Any:
@@ -123,14 +206,61 @@ class Run:
         return self.recipe
 
 
-def load(directory: str | Path, checkpoint: int | str = "final") -> Run:
+def load(directory: str | Path, checkpoint: int | str = "final", member: int | None = None) -> Run:
     """The run in a folder, rebuilt from the folder alone.
 
     checkpoint: "final" (the newest intact one), "best" (by the recipe's evaluation), or a step.
+    member: of a population; None for its first one, and for a single run.
     """
     directory = Path(directory)
     description = read_description(directory)
-    recipe = recipes.find(description.recipe).make(description.config, description.options, recall(description.data))
+    place = find_member(directory, description, member)
+    config, options = description.config, description.options
+    program = config
+    if place is not None:
+        program = changed(config, _with_terms(place.values, [p.values for p in description.members]))
+        config, options = changed(config, place.values), replace(options, seed=place.seed, seeds=1, vary=())
+    recipe = recipes.find(description.recipe).make(program, options, recall(description.data))
+    step, arrays = _read_checkpoint(directory, checkpoint)
+    prefix = "state."
+    if place is not None:
+        # arrays are stacked over the members of the program, all but the step
+        prefix = f"programs.{place.program}.state."
+        row = [p.member for p in description.members if p.program == place.program].index(place.member)
+        arrays = {n: a if n == f"{prefix}step" else a[row] for n, a in arrays.items() if n.startswith(prefix)}
+        if not all(np.isfinite(a).all() for a in arrays.values() if a.dtype.kind == "f"):
+            raise RequestError(
+                f"member {place.member} of {directory} was broken at step {step}: its weights are not finite"
+            )
+    like = abstract_state(recipe.stages[recipe.stage_at(max(step - 1, 0))])
+    state_arrays = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+    state = jax.device_put(unflatten(state_arrays, like))
+    return Run(
+        directory,
+        description.recipe,
+        config,
+        options,
+        description.data,
+        recipe,
+        state,
+        step,
+        None if place is None else place.member,
+    )
+
+
+def find_member(directory: Path, description: Description, member: int | None) -> Place | None:
+    """The place of a member, by default the first; None for a single run. RequestError if there is no such member."""
+    if not description.members:
+        if member is not None:
+            raise RequestError(f"{directory} is a single run: it has no member {member}")
+        return None
+    for place in description.members:
+        if place.member == (member or 0):
+            return place
+    raise RequestError(f"{directory} has no member {member}; there are 0..{len(description.members) - 1}")
+
+
+def _read_checkpoint(directory: Path, checkpoint: int | str) -> tuple[int, dict[str, np.ndarray]]:
     checkpoints = Checkpoints(directory / "checkpoints", warn=lambda message: print(message, file=sys.stderr))
     steps = checkpoints.steps()
     if not steps:
@@ -146,20 +276,4 @@ def load(directory: str | Path, checkpoint: int | str = "final") -> Run:
         step = int(checkpoint) if str(checkpoint).isdecimal() else None
         if step not in steps:
             raise RequestError(f"{directory} has no checkpoint {checkpoint}; there are final, best and {steps}")
-
-    def like(step: int) -> State:
-        return abstract_state(recipe.stages[recipe.stage_at(max(step - 1, 0))])
-
-    arrays_step, arrays = checkpoints.restore_arrays(step)
-    state_arrays = {n.removeprefix("state."): a for n, a in arrays.items() if n.startswith("state.")}
-    state = jax.device_put(unflatten(state_arrays, like(arrays_step)))
-    return Run(
-        directory,
-        description.recipe,
-        description.config,
-        description.options,
-        description.data,
-        recipe,
-        state,
-        arrays_step,
-    )
+    return checkpoints.restore_arrays(step)
