@@ -15,11 +15,20 @@ MAX_POINTS = 600
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One line: `steps` [n] in rising order and `values` [n], where NaN and infinity leave a gap."""
+    """One line: `steps` [n] in rising order and `values` [n], where NaN and infinity leave a gap.
+
+    errors: half the width [n] of a band around the line, None for a bare line.
+    """
 
     label: str
     steps: np.ndarray
     values: np.ndarray
+    errors: np.ndarray | None = None
+
+    def edges(self) -> tuple[np.ndarray, np.ndarray]:
+        """The lower and the upper edge of the band; the line itself where there is none."""
+        width = np.zeros(len(self.values)) if self.errors is None else np.nan_to_num(self.errors, posinf=0.0)
+        return self.values - width, self.values + width
 
 
 def line_chart(series: Sequence[Series], title: str) -> str:
@@ -31,10 +40,14 @@ def line_chart(series: Sequence[Series], title: str) -> str:
     """
     finite = [_drawable(one.values) for one in series]
     all_values = np.concatenate([one.values[keep] for one, keep in zip(series, finite, strict=True)] or [np.zeros(0)])
+    banded = [(one, keep) for one, keep in zip(series, finite, strict=True) if one.errors is not None]
+    edges = np.concatenate([edge[keep] for one, keep in banded for edge in one.edges()] or [np.zeros(0)])
     heading = f"<h3>{html.escape(title)}</h3>"
     if not len(all_values):
         return f'<figure class="chart">{heading}<p class="note">no finite value</p></figure>'
-    low, high, logarithmic = _vertical_range(all_values)
+    # an edge at or below zero must not take a logarithmic axis away from lines that need it
+    shown = edges[edges > 0] if all_values.min() > 0 else edges
+    low, high, logarithmic = _vertical_range(np.concatenate([all_values, shown]))
     all_steps = np.concatenate([one.steps for one in series])
     first, last = float(all_steps.min()), float(all_steps.max())
     if first == last:
@@ -66,7 +79,16 @@ def line_chart(series: Sequence[Series], title: str) -> str:
     for place, one in enumerate(series):
         colour = f"var(--line-{place % NUM_COLOURS})"
         tooltip = f"<title>{html.escape(one.label)}</title>"
-        for steps, values in _segments(*_thinned(one.steps, one.values), logarithmic):
+        kept = _thinned(one.values)
+        if one.errors is not None:
+            lower, upper = (np.maximum(edge, low) if logarithmic else edge for edge in one.edges())
+            for run in _segments(one.values[kept], logarithmic):
+                at = kept[run]
+                there = [f"{across(one.steps[i]):.1f},{up(upper[i]):.1f}" for i in at]
+                back = [f"{across(one.steps[i]):.1f},{up(lower[i]):.1f}" for i in at[::-1]]
+                parts.append(f'<polygon class="band" points="{" ".join(there + back)}" style="fill:{colour}"/>')
+        for run in _segments(one.values[kept], logarithmic):
+            steps, values = one.steps[kept][run], one.values[kept][run]
             points = " ".join(f"{across(s):.1f},{up(v):.1f}" for s, v in zip(steps, values, strict=True))
             if len(steps) == 1:
                 x, y = across(steps[0]), up(values[0])
@@ -110,26 +132,24 @@ def _vertical_range(values: np.ndarray) -> tuple[float, float, bool]:
     return (10.0**low, 10.0**high, True) if logarithmic else (low, high, False)
 
 
-def _thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most about MAX_POINTS points, keeping each bucket's lowest and highest, so that spikes stay visible."""
-    if len(steps) <= MAX_POINTS:
-        return steps, values
+def _thinned(values: np.ndarray) -> np.ndarray:
+    """Places of at most about MAX_POINTS points, each bucket's lowest and highest among them, so that spikes show."""
+    if len(values) <= MAX_POINTS:
+        return np.arange(len(values))
     kept: list[int] = []
-    for bucket in np.array_split(np.arange(len(steps)), MAX_POINTS // 2):
+    for bucket in np.array_split(np.arange(len(values)), MAX_POINTS // 2):
         drawn = _drawable(values[bucket])
         kept.extend(bucket[~drawn][:1])
         inside = bucket[drawn]
         if len(inside):
             kept.extend((inside[values[inside].argmin()], inside[values[inside].argmax()]))
-    order = np.unique(kept)
-    return steps[order], values[order]
+    return np.unique(kept)
 
 
-def _segments(steps: np.ndarray, values: np.ndarray, logarithmic: bool) -> list[tuple[np.ndarray, np.ndarray]]:
-    drawn = _drawable(values) & (values > 0 if logarithmic else True)
-    places = np.flatnonzero(drawn)
-    runs = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1) if len(places) else []
-    return [(steps[run], values[run]) for run in runs]
+def _segments(values: np.ndarray, logarithmic: bool) -> list[np.ndarray]:
+    """The places of each unbroken piece of the line."""
+    places = np.flatnonzero(_drawable(values) & (values > 0 if logarithmic else True))
+    return np.split(places, np.flatnonzero(np.diff(places) > 1) + 1) if len(places) else []
 
 
 def _note(values: np.ndarray, low: float, high: float, logarithmic: bool, num_gaps: int) -> str:

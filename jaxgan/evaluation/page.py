@@ -179,6 +179,7 @@ figcaption { margin-top: 4px; overflow-wrap: anywhere; }
 .chart text { font-size: 11px; fill: var(--soft); font-variant-numeric: tabular-nums; }
 .grid { stroke: var(--rule); stroke-width: 1; }
 .line { fill: none; stroke-width: 1.6; stroke-linejoin: round; vector-effect: non-scaling-stroke; }
+.band { opacity: 0.18; stroke: none; }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: 2px 16px; margin: 4px 0 0; padding: 0;
   font-size: 13px; }
 .legend li { overflow-wrap: anywhere; }

@@ -6,6 +6,7 @@ security policy forbids the browser to load anything else. Everything that came 
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ import numpy as np
 from jaxgan.evaluation.chart import NUM_COLOURS, Series, format_number, line_chart
 from jaxgan.evaluation.page import as_text, definitions, escaped, flattened, note, picture, section, table, write_page
 from jaxgan.evaluation.record import (
+    Combination,
     Record,
     best_row,
+    combinations,
     direction,
     evaluation_curves,
+    final_and_best,
     last_evaluations,
     log_curves,
     measured,
@@ -43,12 +47,13 @@ def write_report(run_directory: str | Path) -> Path:
     gets a page with what there is and a note on what is missing. Raises ValueError for a directory that is not a run.
     """
     record = read_record(run_directory)
+    members = combinations(record)
     body = [
         _header(record),
         _warnings(record),
-        _metrics(record),
-        _samples(record),
-        _curves(record),
+        _metrics_of_members(members) if members else _metrics(record),
+        _samples_of_members(members, record) if members else _samples(record),
+        _curves_of_members(members) if members else _curves(record),
         _configuration(record),
         _manifest(record),
     ]
@@ -64,7 +69,7 @@ def write_comparison(run_directories: Sequence[str | Path], out_path: str | Path
     """
     if not run_directories:
         raise ValueError("write_comparison needs at least one run directory")
-    runs = _labelled([read_record(directory) for directory in run_directories])
+    runs = _labelled([one for directory in run_directories for one in _comparable(read_record(directory))])
     title = f"{len(runs)} runs compared"
     names = "".join(
         f'<li><i style="background:var(--line-{place % NUM_COLOURS})"></i>{escaped(label)}</li>'
@@ -94,7 +99,8 @@ def _header(record: Record) -> str:
     facts = {
         "recipe": record.recipe,
         "data": options.get("data", _mapping(manifest.get("data")).get("name")),
-        "seed": options.get("seed"),
+        "seed": options.get("seed") if not record.members else None,
+        "members": f"{len(record.members)}" if record.members else None,
         "step": f"{record.step:,}" + ("" if steps is None else f" of {format_number(number(steps))}"),
         "trained for": _duration(seconds[-1]) if seconds and math.isfinite(seconds[-1]) else None,
         "device": _devices(manifest.get("devices")),
@@ -113,7 +119,8 @@ def _header(record: Record) -> str:
 def _notes(record: Record) -> list[str]:
     """What a reader must know before the numbers: unreadable files, losses that were not finite, an unfinished run."""
     notes = list(record.problems)
-    for name, (steps, values) in log_curves(record).items():
+    # of a population, the events say which member broke
+    for name, (steps, values) in ({} if record.members else log_curves(record)).items():
         bad = steps[~np.isfinite(values)]
         if _is_loss(name) and len(bad):
             notes.append(f"{name} is not finite in {len(bad)} of {len(steps)} rows, first at step {bad[0]:,}")
@@ -127,9 +134,17 @@ def _warnings(record: Record) -> str:
     return _warning_box([*_events(record), *(("", text) for text in _notes(record))])
 
 
+def _comparable(record: Record) -> list[Record]:
+    """A single run as it is, a population as the mean of each of its combinations of values."""
+    return [replace(one.mean, name=f"{record.name}: {one.label}") for one in combinations(record)] or [record]
+
+
 def _events(record: Record) -> list[tuple[str, str]]:
+    def of(row: Mapping[str, Any]) -> str:
+        return f"member {row['member']} · " if "member" in row else ""
+
     return [
-        (f"step {int(row['step']):,} · {as_text(row['event'])}", as_text(row.get("message", "")))
+        (f"step {int(row['step']):,} · {of(row)}{as_text(row['event'])}", as_text(row.get("message", "")))
         for row in record.events
     ]
 
@@ -156,6 +171,83 @@ def _metrics(record: Record) -> str:
         )
         parts.append(table(head, rows) + note(_protocol_line(last)))
     return section("Metrics", "".join(parts) or note("no evaluation was made"))
+
+
+def _metrics_of_members(members: Sequence[Combination]) -> str:
+    """A table for each kind of evaluation: a row for each combination of values, its final and its best values."""
+    found = {one.label: final_and_best(one) for one in members}
+    parts = []
+    for kind in dict.fromkeys(name.partition("/")[0] for metrics in found.values() for name in metrics):
+        names = [n for n in dict.fromkeys(n for m in found.values() for n in m) if n.startswith(f"{kind}/")]
+        names = [name for name in _without_errors(dict.fromkeys(names)) if _protocol_free(members, name)]
+        for moment in ("final", "best"):
+            shown = [n for n in names if moment == "final" or any(m.get(n, {}).get("best") for m in found.values())]
+            rows = []
+            for one in members:
+                cells = "".join(
+                    f"<td>{escaped(_mean(found[one.label].get(name, {}).get(moment)))}</td>" for name in shown
+                )
+                count = f"{len(one.whole)}" + (f" of {len(one.members)}" if one.broken else "")
+                rows.append(f"<tr><th>{escaped(one.label)}</th><td>{count}</td>{cells}</tr>")
+            head = "".join(f"<th>{_metric_name(name.partition('/')[2])}</th>" for name in shown)
+            title = {"final": f"{kind}, last", "best": f"{kind}, best of each member"}[moment]
+            if shown:
+                parts.append(table(f"<tr><th>{escaped(title)}</th><th>seeds</th>{head}</tr>", rows))
+        row = next((last_evaluations(r)[kind] for c in members for r in c.whole if kind in last_evaluations(r)), None)
+        parts.append(note("mean ± standard error over seeds" + (f" · {_protocol_line(row)}" if row else "")))
+    return section("Metrics", "".join(parts) or note("no evaluation was made"))
+
+
+def _protocol_free(members: Sequence[Combination], name: str) -> bool:
+    kind, _, metric = name.partition("/")
+    return any(metric in measured(row) for one in members for row in one.mean.evaluations if row["evaluation"] == kind)
+
+
+def _mean(value: Mapping[str, Any] | None) -> str:
+    if not value or value["mean"] is None:
+        return "–"
+    error = value["error"]
+    return format_number(value["mean"]) + ("" if error is None else f" ± {format_number(error)}")
+
+
+def _samples_of_members(members: Sequence[Combination], record: Record) -> str:
+    """The last sheet of every member, by combination."""
+    if not record.samples:
+        return section("Samples", note("no samples were saved"))
+    parts = []
+    if record.reals is not None:
+        parts.append(f'<div class="strip">{picture(record.reals, "reals", EMBED_BYTES)}</div>')
+    for one in members:
+        sheets = "".join(
+            picture(path, f"member {number}, step {step:,}", EMBED_BYTES)
+            for number, record_of_one in zip(one.members, one.records, strict=True)
+            for step, path in record_of_one.samples[-1:]
+        )
+        parts.append(f'<h3>{escaped(one.label)}</h3><div class="strip">{sheets}</div>')
+    return section("Samples", "".join(parts))
+
+
+def _curves_of_members(members: Sequence[Combination]) -> str:
+    """Each metric in a chart of its own: a line for each combination, the mean over seeds within its standard error."""
+    curves = {one.label: (log_curves(one.mean), evaluation_curves(one.mean)) for one in members}
+    absent = (np.zeros(0), np.zeros(0))
+    charts: list[tuple[bool, str]] = []
+    for part, fewest in ((1, 2), (0, 1)):
+        for name in _without_errors(dict.fromkeys(n for both in curves.values() for n in both[part])):
+            if name == "seconds":
+                continue
+            series = []
+            for label, both in curves.items():
+                errors = both[part].get(f"{name}_error")
+                series.append(Series(label, *both[part].get(name, absent), None if errors is None else errors[1]))
+            if max(len(one.steps) for one in series) >= fewest:
+                charts.append((part == 0 and not _is_loss(name), line_chart(series, name)))
+    # losses and evaluations first
+    content = "".join(chart for _, chart in sorted(charts, key=lambda one: one[0]))
+    if not content:
+        return section("Curves", note("nothing was logged"))
+    bands = note("lines are means over seeds, bands their standard error")
+    return section("Curves", f'<div class="charts">{content}</div>{bands}')
 
 
 def _samples(record: Record) -> str:
@@ -271,15 +363,19 @@ def _compared_samples(runs: Mapping[str, Record]) -> str:
 
 
 def _compared_curves(runs: Mapping[str, Record]) -> str:
-    curves = {}
+    curves, errors = {}, {}
+    names = {record.directory.resolve().name for record in runs.values()}
     for label, record in runs.items():
         evaluations, log = evaluation_curves(record), log_curves(record)
         curves[label] = {name: evaluations[name] for name in _without_errors(evaluations)}
         curves[label] |= {name: curve for name, curve in log.items() if _is_loss(name)}
+        # bands are of populations alone: the error of one evaluation is not that of a mean over seeds
+        both = {**evaluations, **log} if record.name not in names else {}
+        errors[label] = {name: both[f"{name}_error"][1] for name in curves[label] if f"{name}_error" in both}
     absent = (np.zeros(0), np.zeros(0))
     charts = [
         # A run without this metric keeps its place, so that a run has one colour in all charts.
-        line_chart([Series(label, *one.get(name, absent)) for label, one in curves.items()], name)
+        line_chart([Series(n, *one.get(name, absent), errors[n].get(name)) for n, one in curves.items()], name)
         for name in dict.fromkeys(name for one in curves.values() for name in one)
     ]
     return section("Curves", f'<div class="charts">{"".join(charts)}</div>' if charts else note("nothing was logged"))
@@ -288,9 +384,12 @@ def _compared_curves(runs: Mapping[str, Record]) -> str:
 def _labelled(records: Sequence[Record]) -> dict[str, Record]:
     """Records by directory name, with the path where names repeat. One directory given twice is one run."""
     names = [record.name for record in records]
-    return {
-        record.name if names.count(record.name) == 1 else str(record.directory.resolve()): record for record in records
-    }
+
+    def full(record: Record) -> str:
+        path = record.directory.resolve()
+        return f"{path}{record.name.removeprefix(path.name)}"
+
+    return {record.name if names.count(record.name) == 1 else full(record): record for record in records}
 
 
 def _differing(descriptions: Sequence[Mapping[str, Any]]) -> list[str]:
