@@ -1,8 +1,8 @@
 """What every network keeps to. A new network adds a row to `ROWS`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from jaxgan.game import Net
-from jaxgan.nets import dcgan, mlp
+from jaxgan.nets import dcgan, mlp, resnet
 from jaxgan.nets.adapt import adapt
 from jaxgan.nets.classifier import Classifier
-from jaxgan.nets.layers import BatchNorm, LayerNorm
+from jaxgan.nets.layers import BatchNorm, LayerNorm, MinibatchDeviation, MinibatchDiscrimination, VirtualBatchNorm
 
 from .programs import jit
 
-LATENT, BATCH, WIDTH = 5, 6, 4
+LATENT, BATCH, WIDTH, CLASSES = 5, 6, 4, 3
 SIZES = ((8, 8, 1), (28, 28, 1), (28, 28, 3), (32, 32, 3), (64, 64, 3), (8, 12, 3))
 
 Size = tuple[int, int, int]
@@ -26,48 +26,82 @@ Size = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Row:
-    """A network by its size and dtype, and whether it makes images from latents or judges images."""
+    """A network by its size and dtype, and whether it makes images from latents or judges images.
+
+    running: names of the collections that change in training. in_use: it couples the batch then, too.
+    """
 
     name: str
     net: Callable[[Size, Any], Net]
     makes_images: bool
     outputs: tuple[tuple[int, ...], ...] = ((),)
-    running: bool = False
+    running: tuple[str, ...] = ()
     noisy: bool = False
+    in_use: bool = False
+    num_classes: int = 0
 
 
-def generators_and_discriminators() -> tuple[Row, ...]:
-    rows = []
-    for label, norm in (("none", None), ("batch", BatchNorm), ("layer", LayerNorm)):
-        coupled = norm is BatchNorm
+def generator(family: Any, size: Size, dtype: Any, coupled: bool, **options: Any) -> Net:
+    shape = {"output": jnp.tanh, "depth": 2} if family is mlp else {}
+    told = [()] if options.get("num_classes") else []
+    return adapt(
+        family.Generator(size, WIDTH, dtype=dtype, **shape, **options), (LATENT,), *told, couples_batch=coupled
+    )
 
-        def mlp_generator(size: Size, dtype: Any, norm: Any = norm, coupled: bool = coupled) -> Net:
-            module = mlp.Generator(size, WIDTH, 2, normalization=norm, output=jnp.tanh, dtype=dtype)
-            return adapt(module, (LATENT,), couples_batch=coupled)
 
-        def mlp_discriminator(size: Size, dtype: Any, norm: Any = norm, coupled: bool = coupled) -> Net:
-            return adapt(mlp.Discriminator(WIDTH, 2, normalization=norm, dtype=dtype), size, couples_batch=coupled)
+def discriminator(family: Any, size: Size, dtype: Any, coupled: bool, **options: Any) -> Net:
+    shape = {"depth": 2} if family is mlp else {"shape": size}
+    told = [()] if options.get("num_classes") else []
+    return adapt(family.Discriminator(width=WIDTH, dtype=dtype, **shape, **options), size, *told, couples_batch=coupled)
 
-        def dcgan_generator(size: Size, dtype: Any, norm: Any = norm, coupled: bool = coupled) -> Net:
-            return adapt(
-                dcgan.Generator(size, WIDTH, normalization=norm, dtype=dtype), (LATENT,), couples_batch=coupled
-            )
 
-        def dcgan_discriminator(size: Size, dtype: Any, norm: Any = norm, coupled: bool = coupled) -> Net:
-            module = dcgan.Discriminator(size, WIDTH, normalization=norm, dtype=dtype)
-            return adapt(module, size, couples_batch=coupled)
+def row(build: Callable, family: Any, label: str, coupled: bool = False, in_use: bool = False, **options: Any) -> Row:
+    running = ("batch_stats",) if options.get("normalization") is BatchNorm else ()
+    running += ("spectral",) if options.get("spectral") else ()
+    name = f"{family.__name__.rsplit('.', 1)[1]}.{build.__name__.capitalize()}-{label}"
+    return Row(
+        name,
+        lambda size, dtype: build(family, size, dtype, coupled or in_use, **options),
+        build is generator,
+        running=running,
+        noisy="dropout" in options,
+        in_use=in_use,
+        num_classes=options.get("num_classes", 0),
+    )
 
-        rows += [
-            Row(f"mlp.Generator-{label}", mlp_generator, True, running=coupled),
-            Row(f"mlp.Discriminator-{label}", mlp_discriminator, False, running=coupled),
-            Row(f"dcgan.Generator-{label}", dcgan_generator, True, running=coupled),
-            Row(f"dcgan.Discriminator-{label}", dcgan_discriminator, False, running=coupled),
-        ]
-    return tuple(rows)
+
+def reference(key: jax.Array) -> jax.Array:
+    return jax.random.normal(key, (7, LATENT))
 
 
 ROWS = (
-    *generators_and_discriminators(),
+    *(
+        row(build, family, label, normalization=norm, coupled=norm is BatchNorm)
+        for build in (generator, discriminator)
+        for family in (mlp, dcgan, resnet)
+        for label, norm in (("none", None), ("batch", BatchNorm), ("layer", LayerNorm))
+    ),
+    *(
+        made
+        for family in (mlp, dcgan, resnet)
+        for made in (
+            row(generator, family, "conditional", num_classes=CLASSES),
+            row(generator, family, "steadied", spectral=True, dropout=0.3, normalization=LayerNorm),
+            row(
+                generator,
+                family,
+                "virtual",
+                num_classes=CLASSES,
+                normalization=VirtualBatchNorm,
+                reference=reference,
+            ),
+            row(discriminator, family, "projection", num_classes=CLASSES, spectral=True),
+            row(discriminator, family, "pair", num_classes=CLASSES, projection=False, dropout=0.3),
+        )
+    ),
+    row(discriminator, mlp, "maxout", maxout=3, dropout=0.3, input_dropout=0.2, use_bias=False),
+    row(discriminator, dcgan, "discrimination", in_use=True, minibatch=partial(MinibatchDiscrimination, 3, 2)),
+    row(discriminator, resnet, "deviation", in_use=True, minibatch=MinibatchDeviation, mean_pooling=True),
     Row(
         "Classifier",
         lambda size, dtype: adapt(Classifier(10, width=4, features=7, dtype=dtype), size),
@@ -77,6 +111,22 @@ ROWS = (
     ),
 )
 every_net = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+
+
+LABEL = jnp.array([2, 0, 1, 1, 0, 2])
+
+
+def told(row: Row, size: Size, dtype: Any = jnp.float32) -> Net:
+    """The row's net; where it has classes, with a fixed label, so that it is a function of one input."""
+    net = row.net(size, dtype)
+    if not row.num_classes:
+        return net
+    assert net.features is not None
+    return replace(
+        net,
+        apply=lambda variables, x, **keywords: net.apply(variables, x, LABEL, **keywords),
+        features=lambda variables, x, **keywords: net.features(variables, x, LABEL, **keywords),
+    )
 
 
 def inputs(row: Row, size: Size) -> jax.Array:
@@ -103,7 +153,7 @@ def filled(net: Net, seed: int = 0) -> Any:
 
 @cache
 def small(row: Row, dtype: Any = jnp.float32) -> tuple[Net, Any, jax.Array]:
-    net = row.net((8, 8, 3), dtype)
+    net = told(row, (8, 8, 3), dtype)
     return net, filled(net), inputs(row, (8, 8, 3))
 
 
@@ -119,18 +169,18 @@ def outputs(net: Net, variables: Any, x: jax.Array, train: bool, key: int = 5) -
 @every_net
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
 def test_shapes_and_types_at_every_size(row, size):
-    net = row.net(size, jnp.float32)
+    net = told(row, size)
     variables = jax.eval_shape(net.init, jax.random.key(0))
-    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables["params"]))
     for train in (True, False):
         apply = lambda v, x, train=train: net.apply(v, x, key=jax.random.key(0), train=train)  # noqa: E731
         output, changed = jax.eval_shape(apply, variables, inputs(row, size))
         expected = [(BATCH, *size)] if row.makes_images else [(BATCH, *shape) for shape in row.outputs]
         assert [leaf.shape for leaf in jax.tree.leaves(output)] == expected
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(output))
-        running = {name: variables[name] for name in variables if name != "params"}
+        running = {name: variables[name] for name in variables if name not in ("params", "reference")}
         assert jax.tree.structure(dict(changed)) == jax.tree.structure(running if train else {})
-        assert bool(running) == row.running
+        assert set(running) == set(row.running)
 
 
 @every_net
@@ -154,7 +204,7 @@ def test_examples_are_coupled_where_the_net_says_so(row):
         ):
             assert np.abs(before - after)[2].max() > 1e-4  # the perturbed example itself
             moved = max(moved, float(np.delete(np.abs(before - after), 2, axis=0).max()))
-        assert (moved > 1e-5) == (net.couples_batch and train)
+        assert (moved > 1e-5) == (net.couples_batch and (train or row.in_use))
 
 
 @every_net
@@ -178,6 +228,46 @@ def test_running_variables_change_in_training_only(row):
         assert all(not np.array_equal(a, b) for a, b in pairs)
 
 
+with_classes = pytest.mark.parametrize("row", [r for r in ROWS if r.num_classes], ids=lambda row: row.name)
+by_label = pytest.mark.parametrize("row", [r for r in ROWS if r.name != "Classifier"], ids=lambda row: row.name)
+judging = pytest.mark.parametrize(
+    "row", [r for r in ROWS if not r.makes_images and r.name != "Classifier"], ids=lambda row: row.name
+)
+
+
+@with_classes
+def test_each_example_is_judged_or_made_by_its_own_label(row):
+    net = row.net((8, 8, 3), jnp.float32)
+    _, variables, x = small(row)
+    apply = jit(lambda label: net.apply(variables, x, label, key=jax.random.key(5), train=False)[0])
+    moved = np.abs(apply(LABEL) - apply(LABEL.at[3].set(2))).reshape(BATCH, -1).max(axis=1)
+    assert moved[3] > 1e-3
+    np.testing.assert_allclose(np.delete(moved, 3), 0.0, atol=1e-6)
+
+
+@by_label
+def test_a_label_is_needed_where_there_are_classes_and_refused_where_there_are_none(row):
+    net = row.net((8, 8, 3), jnp.float32)
+    _, variables, x = small(row)
+    label, message = ((), f"{CLASSES} classes needs a label") if row.num_classes else ((LABEL,), "without classes")
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(lambda v: net.apply(v, x, *label, key=jax.random.key(0)), variables)
+
+
+@judging
+def test_the_last_features_decide_the_logit(row):
+    """The features of an example are what its logit is a function of, linear where nothing is behind them."""
+    net, variables, x = small(row)
+    assert net.features is not None
+    shown, logits = jit(lambda v, x: (net.features(v, x, train=False), net.apply(v, x, train=False)[0]))(variables, x)
+    assert shown.ndim == 2 and shown.shape[0] == BATCH and shown.dtype == jnp.float32
+    assert np.ptp(shown, axis=0).max() > 1e-3
+    if not row.num_classes and not row.in_use:
+        last = next(k["kernel"] for k in variables["params"].values() if k.get("kernel", logits).shape[-1] == 1)
+        ratio = np.polyfit(np.asarray(shown) @ last[:, 0], logits, 1)
+        np.testing.assert_allclose(np.polyval(ratio, shown @ last[:, 0]), logits, rtol=1e-3, atol=1e-4)
+
+
 @every_net
 def test_a_population_equals_its_members(row):
     net, _, x = small(row)
@@ -194,7 +284,7 @@ def test_half_precision_is_inside_only(row):
     net, variables, x = small(row)
     half, _, _ = small(row, jnp.bfloat16)
     initial = jax.eval_shape(half.init, jax.random.key(0))
-    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(initial))
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(initial["params"]))
     full = outputs(net, variables, x, train=False)
     for a, b in zip(outputs(half, variables, x, train=False), full, strict=True):
         assert a.dtype == np.float32
