@@ -14,6 +14,12 @@ def normal_prior(dimension: int) -> Callable[..., Array]:
     return lambda key, n, condition=None: jax.random.normal(key, (n, dimension))
 
 
+def uniform_prior(dimension: int) -> Callable[..., Array]:
+    """(key, n, condition=None) -> latents float32 [n, dimension], uniform in (-sqrt 3, sqrt 3): unit variance."""
+    bound = 3.0**0.5
+    return lambda key, n, condition=None: jax.random.uniform(key, (n, dimension), minval=-bound, maxval=bound)
+
+
 def labelled(prior: Callable[..., Array], num_classes: int) -> Callable[..., tuple[Array, Array]]:
     """(key, n, condition=None) -> (latents, labels int32 [n]): labels as asked for, or uniform over the classes."""
 

@@ -26,14 +26,64 @@ INDEX = {
     entry.name: entry
     for entry in (
         Entry(
+            "gan",
+            "the GAN of 2014: MLPs, maxout, dropout",
+            "Goodfellow et al. 2014, arXiv 1406.2661",
+            "digits",
+            "1 min",
+        ),
+        Entry(
             "dcgan",
             "deep convolutional GAN, class-conditional",
             "Radford et al. 2016, arXiv 1511.06434",
             "digits",
             "1 min",
         ),
-        Entry("ring", "MLP GAN on a mixture of Gaussians", "Goodfellow et al. 2014, arXiv 1406.2661", "ring", "1 min"),
-        Entry("classifier", "judge of samples and feature net", "LeCun et al. 1998", "digits", "15 s"),
+        Entry(
+            "cgan",
+            "D judges the pair of image and class",
+            "Mirza and Osindero 2014, arXiv 1411.1784",
+            "digits",
+            "1 min",
+        ),
+        Entry(
+            "lsgan",
+            "least squares",
+            "Mao et al. 2017, arXiv 1611.04076",
+            "digits",
+            "1 min",
+        ),
+        Entry(
+            "wgan",
+            "Wasserstein, clipped weights",
+            "Arjovsky et al. 2017, arXiv 1701.07875",
+            "digits",
+            "3 min",
+        ),
+        Entry(
+            "wgan_gp",
+            "Wasserstein, gradient penalty",
+            "Gulrajani et al. 2017, arXiv 1704.00028",
+            "digits",
+            "3 min",
+        ),
+        Entry(
+            "sngan", "residual nets, spectral norm, hinge", "Miyato et al. 2018, arXiv 1802.05957", "digits", "3 min"
+        ),
+        Entry(
+            "ring",
+            "MLP GAN on a mixture of Gaussians",
+            "Lin et al. 2018, arXiv 1712.04086",
+            "ring",
+            "1 min",
+        ),
+        Entry(
+            "classifier",
+            "judge of samples and feature net",
+            "LeCun et al. 1998",
+            "digits",
+            "15 s",
+        ),
     )
 }
 

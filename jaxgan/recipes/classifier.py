@@ -26,8 +26,8 @@ from jaxgan.game import Game, LossInput, LossOutput, Net, Player, State, Update
 from jaxgan.losses.auxiliary import cross_entropy
 from jaxgan.nets.adapt import adapt
 from jaxgan.nets.classifier import Classifier
-from jaxgan.recipes.choices import DTYPES, Dtype
 from jaxgan.recipes.dataset import Data, need_images
+from jaxgan.recipes.rules import DTYPES, Dtype
 from jaxgan.training.checkpoint import flatten
 from jaxgan.training.recipe import Evaluation, Recipe, Stage
 
@@ -61,7 +61,7 @@ PRESETS = {
 
 
 def make(config: Config, options: Options, data: Data) -> Recipe:
-    images = need_images("classifier", data)
+    images = need_images(data)
     if images.num_classes < 2:
         raise RequestError(f"a classifier needs at least 2 classes, and {images.name} has {images.num_classes}")
     net = _net(config, images.size, images.num_classes)

@@ -63,7 +63,7 @@ def recall(description: Mapping[str, Any]) -> Data:
     )
 
 
-def need_images(recipe: str, data: Data) -> Images:
+def need_images(data: Data) -> Images:
     if not isinstance(data, Images):
-        raise RequestError(f"{recipe} learns images, and {data.name!r} is a set of points: use jaxgan train ring")
+        raise RequestError(f"this recipe learns images, and {data.name!r} is a set of points: use jaxgan train ring")
     return data

@@ -1,0 +1,109 @@
+"""PacGAN's ring: eight Gaussians, and how many of them a GAN finds when D judges one example or packs of them.
+
+    python experiments/ring.py                       protocol `cpu`, about ten minutes on two cores
+    python experiments/ring.py --protocol paper      protocol `paper`, for an accelerator
+
+Lin, Khetan, Fanti, Oh, "PacGAN: The power of two samples in generative adversarial networks", NeurIPS
+2018, arXiv 1712.04086, Table 1, ring columns. Each row is one population: its seeds train in one
+program. Numbers are those of the final checkpoint, on 2,500 samples.
+
+`paper` has the nets, initialisation, optimizer, batch (100 packs) and 400,000 simultaneous steps of the
+authors' code; here points are drawn anew at every step, there from a fixed set of 100,000. `cpu` has
+smaller nets and steps ten times as large, for a fraction of the time: it may show the ordering of
+the rows and nothing else, and no published number stands beside it.
+"""
+
+import argparse
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+from contract import Row, arguments, finish
+
+import jaxgan
+from jaxgan.evaluation.record import combinations, number, read_record
+from jaxgan.training.parallel import configure_backend
+
+PAPER = "Lin et al. 2018, arXiv 1712.04086, Table 1"
+PACKS = 100
+METRICS = ("modes", "high_quality", "reverse_kl")
+# modes, share of high quality, reverse KL; mean and standard error of ten trials
+PUBLISHED: dict[int, tuple[tuple[float, float], ...]] = {
+    1: ((6.3, 0.5), (0.982, 0.002), (0.45, 0.09)),
+    2: ((7.9, 0.1), (0.956, 0.020), (0.07, 0.03)),
+    3: ((7.8, 0.1), (0.977, 0.003), (0.10, 0.02)),
+    4: ((7.8, 0.1), (0.959, 0.014), (0.07, 0.02)),
+}
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "cpu": {
+        "steps": 10_000,
+        "generator_width": 128,
+        "generator_depth": 3,
+        "discriminator_width": 64,
+        "weight_deviation": 0.0,
+        "generator_learning_rate": 1e-3,
+        "discriminator_learning_rate": 1e-3,
+        "log_every": 500,
+        "sample_every": 0,
+        "save_every": 0,
+    },
+}
+
+
+def main() -> None:
+    parser = arguments(__doc__ or "", seeds=10)
+    parser.add_argument("--protocol", choices=PROTOCOLS, default="cpu")
+    flags = parser.parse_args()
+    began = time.perf_counter()
+    configure_backend()
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as outdir:
+        for packing, published in PUBLISHED.items():
+            settings = PROTOCOLS[flags.protocol] | _reductions(flags)
+            run = jaxgan.train(
+                "ring",
+                preset="paper",
+                packing=packing,
+                batch=PACKS * packing,
+                seeds=flags.seeds,
+                outdir=outdir,
+                quiet=True,
+                **settings,
+            )
+            method = "GAN" if packing == 1 else f"PacGAN{packing}"
+            rows += _rows(method, run.directory, published if flags.protocol == "paper" else None)
+            print(f"{method}: " + ", ".join(f"{r.metric} {r.measured:.4g}" for r in rows[-3:]), flush=True)
+    steps = PROTOCOLS["cpu"]["steps"]
+    budget = "400,000 steps of the authors' nets" if flags.protocol == "paper" else f"{steps:,} steps, small nets"
+    protocol = f"protocol {flags.protocol}: {budget}, batch of {PACKS} packs, final checkpoint, 2,500 samples"
+    name = "ring" if flags.protocol == "cpu" else "ring_paper"
+    finish(name, PAPER, protocol, rows, began, flags)
+
+
+def _rows(method: str, directory: Any, published: tuple[tuple[float, float], ...] | None) -> list[Row]:
+    (group,) = combinations(read_record(directory))
+    finals = [record.evaluations[-1] for record in group.whole]
+    rows = []
+    for i, metric in enumerate(METRICS):
+        values = np.array([number(final[metric]) for final in finals])
+        error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+        beside: dict[str, Any] = {}
+        if published:
+            beside = {"published": published[i][0], "published_uncertainty": published[i][1], "source": PAPER}
+        kind = "standard error over seeds"
+        rows.append(Row(method, metric, float(values.mean()), error, kind, len(values), **beside))
+    return rows
+
+
+def _reductions(flags: argparse.Namespace) -> dict[str, Any]:
+    if flags.smoke:
+        return {"steps": 2, "generator_width": 4, "discriminator_width": 4, "evaluate_samples": 50}
+    if flags.quick:
+        return {"steps": 500}
+    return {}
+
+
+if __name__ == "__main__":
+    main()

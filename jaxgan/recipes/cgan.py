@@ -1,0 +1,44 @@
+"""Conditional GAN: both nets are told the class, and D judges the pair of image and class.
+
+Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014, arXiv 1411.1784, Eq. 2: the
+class is a further input of both nets. D sees it as constant maps beside the image, not as a
+projection of its last features (that is `dcgan`, after Miyato and Koyama 2018).
+
+    jaxgan train cgan                     real 8x8 digits
+    jaxgan train cgan --data mnist --steps 6000
+    jaxgan sample RUN --class 3
+
+The paper's nets are MLPs with maxout; these are convolutional.
+"""
+
+from jaxgan.config import Options, Preset
+from jaxgan.recipes.dcgan import Config, make
+from jaxgan.recipes.rules import Rules
+
+__all__ = ["PRESETS", "Config", "make"]
+
+PRESETS = {
+    "cpu": Preset(
+        Config(conditional="yes", conditioning="pair"),
+        Options(steps=4000, batch=64, data="digits", evaluate_every=1000),
+    ),
+    "paper": Preset(
+        Config(
+            latent=100,
+            conditional="yes",
+            conditioning="pair",
+            generator_width=64,
+            discriminator_width=64,
+            rules=Rules(
+                generator_normalization="batch",
+                generator_dropout=0.5,
+                discriminator_dropout=0.5,
+                optimizer="sgd",
+                generator_learning_rate=0.1,
+                discriminator_learning_rate=0.1,
+                beta1=0.5,
+            ),
+        ),
+        Options(steps=100_000, batch=100, data="mnist", sample_every=2500, save_every=5000),
+    ),
+}
