@@ -528,37 +528,54 @@ def test_the_look_ahead_carries_running_variables_and_tells_the_optimizer_number
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @pytest.mark.parametrize(
     "optimizer",
-    [optax.adam(0.1), optax.rmsprop(0.1, eps_in_sqrt=False), optax.adam(0.1, b2=0.0)],
-    ids=["adam", "rmsprop", "without-memory"],
+    [
+        optax.adam(0.1),
+        optax.adam(0.1, b2=0.0),
+        optax.rmsprop(0.1, eps_in_sqrt=False),
+        optax.lion(0.1, weight_decay=0.0),
+    ],
+    ids=["adam", "adam-without-memory", "rmsprop", "lion"],
 )
-def test_the_first_step_of_adam_is_differentiable_where_the_opponents_gradient_is_zero(optimizer, dtype):
-    """y[1] is in no loss, y[2] stands where its gradient x[2] is zero: Adam's slope there is -rate / epsilon."""
-    x, y = np.array([0.7, 0.4, 0.0]), np.array([-1.3, 0.2, 0.5])
-    weights = np.array([1.0, 0.0, 1.0])
+def test_a_first_step_is_differentiable_where_the_opponents_gradient_is_zero(optimizer, dtype):
+    """y[1] is in no loss and y[2] stands where its gradient is zero; neither moves, not by a rounding's worth."""
+    x, y, weights = (np.array(a, dtype) for a in ([0.7, 0.4, 0.0], [-1.3, 0.2, 0.5], [1.0, 0.0, 1.0]))
 
     def inner(p):
-        return jnp.sum(weights.astype(dtype) * p["x"] * p["y"])
+        return jnp.sum(weights * p["x"] * p["y"])
 
     game = Game(
-        {"x": Player(number(x.astype(dtype)), optax.sgd(1.0)), "y": Player(number(y.astype(dtype)), optimizer)},
+        {"x": Player(number(x), optax.sgd(1.0)), "y": Player(number(y), optimizer)},
         (
-            Update("x", ("x",), lambda p, i: (inner(p), LossOutput())),
+            Update("x", ("x",), lambda p, i: (inner(p), LossOutput(metrics={"ahead": p["y"]}))),
             Update("y", ("y",), lambda p, i: (-inner(p), LossOutput())),
         ),
-        simultaneous=True,
     )
     state = initial(game)
     inputs = inputs_of(state, {})
     for steps in (1, 3):
         loss = unrolled(game.updates[0].loss, game.updates[1], game.players, steps)
-        value, gradient = jit(jax.value_and_grad(lambda x, loss=loss: loss({**state.params, "x": x}, inputs)[0]))(
-            state.params["x"]
-        )
-        assert np.all(np.isfinite(gradient)) and np.isfinite(value) and gradient[1] == 0
-        if steps == 1:
-            adam = optimizer.update(-weights.astype(dtype) * state.params["x"], state.opt_state["y"])[0]
-            np.testing.assert_array_equal(adam[1:], 0)
-            np.testing.assert_allclose(value, np.sum(weights * x * (y + np.asarray(adam))), rtol=1e-6)
+        (value, output), gradient = jit(
+            jax.value_and_grad(lambda x, loss=loss: loss({**state.params, "x": x}, inputs), has_aux=True)
+        )(state.params["x"])
+        assert np.all(np.isfinite(gradient)) and gradient.dtype == dtype and gradient[1] == 0
+        np.testing.assert_array_equal(output.metrics["ahead"][1:], y[1:])
+        assert output.metrics["ahead"][0] > y[0] + 0.05 * steps
+        np.testing.assert_allclose(value, np.sum(weights * x * np.asarray(output.metrics["ahead"])), rtol=1e-6)
+
+
+def test_adams_slope_at_a_gradient_of_zero_is_that_beside_it():
+    """Its first step -rate g / (abs g + epsilon) has slope -rate / epsilon at 0: exact, and large."""
+    rate, epsilon = 0.1, 1e-3
+    game = Game(
+        {"x": Player(number(0.0), optax.sgd(1.0)), "y": Player(number(2.0), optax.adam(rate, eps=epsilon))},
+        (
+            Update("x", ("x",), lambda p, i: (p["y"], LossOutput())),
+            Update("y", ("y",), lambda p, i: (-p["x"] * p["y"], LossOutput())),
+        ),
+        simultaneous=True,
+    )
+    state, _ = step(unroll(game, mover="x", opponent="y", steps=1), initial(game), {})
+    np.testing.assert_allclose(float(state.params["x"]), -rate / epsilon, rtol=1e-6)
 
 
 # -- mistakes --------------------------------------------------------------------------------------
