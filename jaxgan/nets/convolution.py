@@ -2,10 +2,10 @@
 
 On CPU, XLA runs the gradients of strided and transposed convolutions several to thirty times
 slower than the same numbers in other forms, and the weight gradient of any convolution twenty
-times slower inside a compiled loop. There these layers have gradients of their own, which have
-gradients of their own in turn; elsewhere they are the compiler's convolutions. All forms agree to
-rounding at every order of reverse differentiation (bare forward mode, ``jax.jvp``, is refused by
-those with gradients of their own).
+times slower inside a compiled loop. There these layers have gradients of their own, and these
+again, all of them convolutions of stride 1 in the layout of a forward pass; elsewhere they are the
+compiler's convolutions. Both agree to rounding at every order of reverse differentiation. Bare
+forward mode (``jax.jvp``, ``jax.jacfwd``) is refused on CPU; ``jax.jvp`` of a gradient too.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,8 @@ from jaxgan.arrays import Array
 Function = Callable[[Array, Array], Array]
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+# up to here a transposed convolution on CPU is faster as a matrix product
+FEW_CHANNELS = 4
 
 
 def convolution(images: Array, kernel: Array) -> Array:
@@ -35,7 +37,7 @@ def convolution(images: Array, kernel: Array) -> Array:
     kernel = kernel.astype(images.dtype)
     if (rows, columns) == (1, 1):
         return images @ kernel.reshape(channels, features)
-    return (_convolution_on_cpu if _on_cpu() else _same_convolution)(images, kernel)
+    return (_same_on_cpu if _on_cpu() else _same_as_convolution)(images, kernel)
 
 
 def upsampled_convolution(images: Array, kernel: Array) -> Array:
@@ -74,7 +76,7 @@ def downsampling_convolution(images: Array, kernel: Array) -> Array:
     if images.shape[1] % 2 or images.shape[2] % 2:
         raise ValueError(f"only even sides are halved, got {images.shape[1]}x{images.shape[2]}")
     kernel = kernel.astype(images.dtype)
-    return (_downsampling_as_product if _on_cpu() else _downsampling_as_convolution)(images, kernel)
+    return (_down if _on_cpu() else _downsampling_as_convolution)(images, kernel)
 
 
 def upsampling_convolution(images: Array, kernel: Array) -> Array:
@@ -85,7 +87,7 @@ def upsampling_convolution(images: Array, kernel: Array) -> Array:
     Equals ``lax.conv_transpose(images, kernel, (2, 2), "SAME")``: the kernel is not flipped.
     """
     kernel = kernel.astype(images.dtype)
-    return (_upsampling_as_product if _on_cpu() else _upsampling_as_convolution)(images, kernel)
+    return (_upsampling_on_cpu if _on_cpu() else _upsampling_as_convolution)(images, kernel)
 
 
 def _on_cpu() -> bool:
@@ -111,31 +113,39 @@ def _bilinear_family(forward: Function, to_images: Function, to_kernel: Function
     return family
 
 
-def _same_convolution(images: Array, kernel: Array) -> Array:
+def _valid(images: Array, kernel: Array, padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))) -> Array:
+    return jax.lax.conv_general_dilated(images, kernel, (1, 1), padding, dimension_numbers=DIMENSIONS)
+
+
+def _correlation(images: Array, outputs: Array) -> Array:
+    """The kernel's gradient of `_valid`: kernel[i, j] = sum of images[:, i:, j:] times outputs, as matrices."""
+    # in the layout of a forward pass, with the batch as channels: the compiler's own choice of layout is
+    # twenty times slower inside compiled loops
+    return _valid(images.transpose(3, 1, 2, 0), outputs.transpose(1, 2, 0, 3)).transpose(1, 2, 0, 3)
+
+
+def _padded(images: Array, rows: int, columns: int) -> Array:
+    return jnp.pad(images, ((0, 0), (rows, rows), (columns, columns), (0, 0)))
+
+
+def _turned(kernel: Array) -> Array:
+    return kernel[::-1, ::-1].swapaxes(2, 3)
+
+
+def _same_as_convolution(images: Array, kernel: Array) -> Array:
     return jax.lax.conv_general_dilated(images, kernel, (1, 1), "SAME", dimension_numbers=DIMENSIONS)
-
-
-def _same_to_images(outputs: Array, kernel: Array) -> Array:
-    return _same_convolution(outputs, kernel[::-1, ::-1].swapaxes(2, 3))
-
-
-def _same_to_kernel(rows: int, columns: int) -> Function:
-    def to_kernel(images: Array, outputs: Array) -> Array:
-        # a convolution in the layout of a forward pass, which is what keeps it fast inside compiled loops
-        padding = ((rows // 2, rows // 2), (columns // 2, columns // 2))
-        images, outputs = images.transpose(3, 1, 2, 0), outputs.transpose(1, 2, 0, 3)
-        kernel = jax.lax.conv_general_dilated(images, outputs, (1, 1), padding, dimension_numbers=DIMENSIONS)
-        return kernel.transpose(1, 2, 0, 3)
-
-    return to_kernel
 
 
 @cache
 def _same_family(rows: int, columns: int) -> tuple[Function, ...]:
-    return _bilinear_family(_same_convolution, _same_to_images, _same_to_kernel(rows, columns))
+    return _bilinear_family(
+        _same_as_convolution,
+        lambda outputs, kernel: _same_as_convolution(outputs, _turned(kernel)),
+        lambda images, outputs: _correlation(_padded(images, rows // 2, columns // 2), outputs),
+    )
 
 
-def _convolution_on_cpu(images: Array, kernel: Array) -> Array:
+def _same_on_cpu(images: Array, kernel: Array) -> Array:
     return _same_family(*kernel.shape[:2])[0](images, kernel)
 
 
@@ -147,35 +157,72 @@ def _upsampling_as_convolution(images: Array, kernel: Array) -> Array:
     return jax.lax.conv_transpose(images, kernel, (2, 2), "SAME", dimension_numbers=DIMENSIONS)
 
 
-def _downsampling_as_product(images: Array, kernel: Array) -> Array:
-    # the sixteen pixels that each output reads, side by side, times the kernel as one matrix
-    batch, height, width, channels = images.shape
-    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    read = [padded[:, i : i + height : 2, j : j + width : 2] for i in range(4) for j in range(4)]
-    outputs = jnp.concatenate(read, axis=-1).reshape(-1, 16 * channels) @ kernel.reshape(16 * channels, -1)
-    return outputs.reshape(batch, height // 2, width // 2, -1)
+# A convolution of stride 2 with a 4x4 kernel is one of stride 1 with a 2x2 kernel on blocks of 2x2 pixels.
 
 
-def _upsampling_as_product(images: Array, kernel: Array) -> Array:
-    # each input pixel times all sixteen taps; then every output pixel adds the four taps that reach it
+def _blocks(images: Array) -> Array:
+    """Blocks of 2x2 pixels of the padded images as channels: [batch, 2h, 2w, c] -> [batch, h + 1, w + 1, 4c]."""
     batch, height, width, channels = images.shape
-    features = kernel.shape[-1]
-    taps = images.reshape(-1, channels) @ kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
-    taps = taps.reshape(batch, height, width, 4, 4, features)
+    height, width = height // 2 + 1, width // 2 + 1
+    pixels = _padded(images, 1, 1).reshape(batch, height, 2, width, 2, channels)
+    return pixels.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height, width, 4 * channels)
+
+
+def _pixels(blocks: Array) -> Array:
+    """The inverse of `_blocks`, without the padding."""
+    batch, height, width, channels = blocks.shape
+    pixels = blocks.reshape(batch, height, width, 2, 2, channels // 4).transpose(0, 1, 3, 2, 4, 5)
+    return pixels.reshape(batch, 2 * height, 2 * width, channels // 4)[:, 1:-1, 1:-1]
+
+
+def _block_kernel(kernel: Array) -> Array:
+    """[4, 4, in, out] -> [2, 2, 4 in, out]."""
+    _, _, channels, features = kernel.shape
+    kernel = kernel.reshape(2, 2, 2, 2, channels, features).transpose(0, 2, 1, 3, 4, 5)
+    return kernel.reshape(2, 2, 4 * channels, features)
+
+
+def _downsampling_to_images(outputs: Array, kernel: Array) -> Array:
+    if kernel.shape[2] <= FEW_CHANNELS:
+        return _painted(outputs, kernel)
+    return _pixels(_valid(outputs, _turned(_block_kernel(kernel)), ((1, 1), (1, 1))))
+
+
+def _downsampling_to_kernel(images: Array, outputs: Array) -> Array:
+    channels, features = images.shape[-1], outputs.shape[-1]
+    kernel = _correlation(_blocks(images), outputs).reshape(2, 2, 2, 2, channels, features)
+    return kernel.transpose(0, 2, 1, 3, 4, 5).reshape(4, 4, channels, features)
+
+
+def _painted(outputs: Array, kernel: Array) -> Array:
+    # each output times all sixteen taps as one matrix product; then every pixel adds the four taps that reach it
+    batch, height, width, features = outputs.shape
+    channels = kernel.shape[2]
+    taps = outputs.reshape(-1, features) @ kernel.transpose(3, 0, 1, 2).reshape(features, -1)
+    taps = taps.reshape(batch, height, width, 4, 4, channels)
     taps = jnp.pad(taps, ((0, 0), (1, 1), (1, 1), (0, 0), (0, 0), (0, 0)))
 
-    def outputs_at(row: int, column: int) -> Array:
-        # output row 2i + row reads input rows i - 1 + row and i + row, through kernel rows row and row + 2
+    def pixels_at(row: int, column: int) -> Array:
+        # pixel row 2i + row is reached from outputs i - 1 + row and i + row, by kernel rows 3 - row and 1 - row
         reached = [
-            taps[:, row + i : row + i + height, column + j : column + j + width, row + 2 * i, column + 2 * j]
+            taps[:, row + i : row + i + height, column + j : column + j + width, 3 - row - 2 * i, 3 - column - 2 * j]
             for i in (0, 1)
             for j in (0, 1)
         ]
         return reached[0] + reached[1] + reached[2] + reached[3]
 
-    phases = jnp.stack([outputs_at(row, column) for row in (0, 1) for column in (0, 1)], axis=3)
-    phases = phases.reshape(batch, height, width, 2, 2, features)
-    return phases.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height, 2 * width, features)
+    phases = jnp.stack([pixels_at(row, column) for row in (0, 1) for column in (0, 1)], axis=3)
+    phases = phases.reshape(batch, height, width, 2, 2, channels)
+    return phases.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height, 2 * width, channels)
+
+
+_down, _down_to_images, _down_to_kernel = _bilinear_family(
+    _downsampling_as_convolution, _downsampling_to_images, _downsampling_to_kernel
+)
+
+
+def _upsampling_on_cpu(images: Array, kernel: Array) -> Array:
+    return _down_to_images(images, _turned(kernel))
 
 
 class _Layer(nn.Module):
