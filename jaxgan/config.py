@@ -172,7 +172,7 @@ def combinations(config: Any, options: Options) -> list[dict[str, Any]]:
         if not equals or not texts:
             raise RequestError(f"--vary takes NAME=VALUE,VALUE,..., got {item!r}")
         if name in {field.name for field in dataclasses.fields(Options)}:
-            raise RequestError(f"--vary {name}: all members share it; what varies is one of {', '.join(sorted(hints))}")
+            raise RequestError(f"--vary {name}: all members of a population share it; settings of the recipe vary")
         if name not in hints:
             close = difflib.get_close_matches(name, hints, 1)
             suggestion = f"perhaps you meant {close[0]}" if close else f"there are {', '.join(sorted(hints))}"
@@ -210,8 +210,8 @@ def _read(name: str, text: str, hint: Any) -> Any:
         if kind in kinds:
             with contextlib.suppress(ValueError):
                 return kind(text)
-    expected = " or ".join([*(kind.__name__ for kind in kinds if kind in (int, float)), *words]) or "a value"
-    raise RequestError(f"--vary {name}: {text!r} is not {expected}")
+    number = ["a number"] if float in kinds else ["a whole number"] if int in kinds else []
+    raise RequestError(f"--vary {name}: {text!r} is not {' or '.join([*number, *words])}")
 
 
 def _typed(name: str, value: Any, hint: Any) -> Any:

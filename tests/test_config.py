@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import tyro
@@ -13,6 +13,7 @@ from jaxgan.config import (
     RequestError,
     at_least,
     changed,
+    combinations,
     finite,
     fraction,
     from_json,
@@ -23,6 +24,32 @@ from jaxgan.config import (
 from jaxgan.recipes import classifier, dcgan, ring
 
 PRESETS = [(name, preset) for name in recipes.INDEX for preset in recipes.find(name).PRESETS]
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    weight: float = 1.0
+    """How much."""
+    decay: float = 0.5
+    """How slowly."""
+    loss: Literal["hinge", "minimax"] = "hinge"
+    """Which."""
+
+    def __post_init__(self) -> None:
+        at_least(self, 0, "weight")
+        fraction(self, "decay")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+    width: int = 3
+    """How wide."""
+    depth: int = 2
+    """How deep."""
+    flip: bool = False
+    """Whether to."""
+    inner: tyro.conf.OmitArgPrefixes[Inner] = Inner(0.5)
+    """What is within."""
 
 
 @pytest.mark.parametrize(("recipe", "preset"), PRESETS)
@@ -36,43 +63,46 @@ def test_every_preset_survives_json(recipe: str, preset: str) -> None:
 def test_every_field_survives_json(kind: Any) -> None:
     other: dict[str, Any] = {"steps": 7, "data": "folder:x", "size": 12, "resizer": "box", "devices": 2, "name": "n"}
     other |= {"latent": 3, "loss": "hinge", "r1_weight": 0.25, "flip": True, "dtype": "bfloat16", "shift": False}
-    names = {field.name for field in dataclasses.fields(kind)}
-    changed = dataclasses.replace(kind(), **{name: value for name, value in other.items() if name in names})
-    assert changed != kind() and from_json(kind, to_json(changed)) == changed
+    another = changed(kind(), other)
+    assert another != kind() and from_json(kind, to_json(another)) == another
 
 
 def test_each_flag_means_one_thing() -> None:
     common = {field.name for field in dataclasses.fields(Options)}
     for name in recipes.INDEX:
-        assert not common & {field.name for field in dataclasses.fields(recipes.find(name).Config)}, name
+        names = [*settings(recipes.find(name).Config())]
+        assert not common & set(names) and len(names) == len(set(names)), name
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"widht": 3}, r"fields \['widht'\] do not belong to this version's Config"),
+        ({"widht": 3}, r"fields \['widht'\] do not belong to this version's Outer"),
         ({"width": None}, "width has type NoneType, expected"),
         ({"width": "wide"}, "width has type str"),
         ({"width": 2.5}, "width has type float"),
-        ({"loss": "nope"}, r"loss is one of \['non_saturating', .*, got 'nope'"),
-        ({"ema_decay": 1.0}, r"--ema-decay lies in \[0, 1\), got 1.0"),
-        ({"r1_weight": math.nan}, "--r1-weight is at least 0, got nan"),
+        ({"inner": 3}, "inner has type int, expected an object"),
+        ({"inner": {}}, r"fields \['decay', 'loss', 'weight'\] do not belong to this version's Inner"),
+        ({"inner": {**to_json(Inner()), "weight": "x"}}, "weight has type str"),
+        ({"inner": {**to_json(Inner()), "loss": "nope"}}, r"loss is one of \['hinge', 'minimax'\], got 'nope'"),
+        ({"inner": {**to_json(Inner()), "decay": 1.0}}, r"--decay lies in \[0, 1\), got 1.0"),
+        ({"inner": {**to_json(Inner()), "weight": math.nan}}, "--weight is at least 0, got nan"),
     ],
 )
 def test_what_does_not_fit_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        from_json(ring.Config, {**to_json(ring.Config()), **change})
+        from_json(Outer, {**to_json(Outer()), **change})
 
 
 def test_missing_fields_are_refused() -> None:
-    values = to_json(ring.Config())
-    del values["depth"], values["beta1"]
-    with pytest.raises(RequestError, match=r"fields \['beta1', 'depth'\] do not belong"):
-        from_json(ring.Config, values)
+    values = to_json(Outer())
+    del values["depth"], values["flip"]
+    with pytest.raises(RequestError, match=r"fields \['depth', 'flip'\] do not belong"):
+        from_json(Outer, values)
 
 
 def test_whole_numbers_are_good_fractions() -> None:
-    assert from_json(ring.Config, {**to_json(ring.Config()), "r1_weight": 1}).r1_weight == 1.0
+    assert from_json(Inner, {**to_json(Inner()), "weight": 1}).weight == 1.0
 
 
 @pytest.mark.parametrize(
@@ -106,55 +136,78 @@ def test_finite() -> None:
 
 
 def test_flags_change_the_defaults_they_name() -> None:
-    default = ring.Config(width=9, simultaneous=True)
-    assert parse(ring.Config, ["--latent", "5"], "x", default) == dataclasses.replace(default, latent=5)
-    assert parse(ring.Config, ["--no-simultaneous"], "x", default) == dataclasses.replace(default, simultaneous=False)
+    default = Outer(width=9, flip=True)
+    assert parse(Outer, ["--depth", "5"], "x", default) == dataclasses.replace(default, depth=5)
+    assert parse(Outer, ["--no-flip"], "x", default) == dataclasses.replace(default, flip=False)
     with pytest.raises(RequestError, match="see x --help"):
-        parse(ring.Config, ["--latent"], "x")
+        parse(Outer, ["--depth"], "x")
 
 
 def test_every_field_has_its_line_of_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for kind in (Options, ring.Config, dcgan.Config, classifier.Config):
+    for kind in (Options, Outer, ring.Config, dcgan.Config, classifier.Config):
         with pytest.raises(SystemExit) as stop:
-            parse(kind, ["--help"], "x", description="About x.")
+            parse(tyro.conf.OmitArgPrefixes[kind], ["--help"], "x", description="About x.")
         assert stop.value.code == 0
         shown = capsys.readouterr().out
-        for field in dataclasses.fields(kind):
-            assert "--" + field.name.replace("_", "-") in shown or "--no-" + field.name.replace("_", "-") in shown
+        for name in settings(kind()):
+            assert "--" + name.replace("_", "-") in shown or "--no-" + name.replace("_", "-") in shown
         assert "About x." in shown
 
 
-@dataclasses.dataclass(frozen=True)
-class Inner:
-    weight: float = 1.0
-    """How much."""
-
-    def __post_init__(self) -> None:
-        at_least(self, 0, "weight")
-
-
-@dataclasses.dataclass(frozen=True)
-class Outer:
-    width: int = 3
-    """How wide."""
-    inner: tyro.conf.OmitArgPrefixes[Inner] = Inner(0.5)
-    """What is within."""
-
-
 def test_nested_configs_are_configs() -> None:
-    value = Outer(4, Inner(0.25))
-    assert to_json(value) == {"width": 4, "inner": {"weight": 0.25}} and from_json(Outer, to_json(value)) == value
-    for inner, message in (({}, r"\['weight'\]"), ({"weight": "x"}, "weight has type str"), (3, "inner has type int")):
-        with pytest.raises(RequestError, match=message):
-            from_json(Outer, {"width": 4, "inner": inner})
-    with pytest.raises(RequestError, match="--weight is at least 0, got -1"):
-        from_json(Outer, {"width": 4, "inner": {"weight": -1}})
-    assert parse(Outer, ["--weight", "2"], "x", value) == Outer(4, Inner(2.0))
+    value = Outer(4, inner=Inner(0.25, loss="minimax"))
+    assert to_json(value)["inner"] == {"weight": 0.25, "decay": 0.5, "loss": "minimax"}
+    assert from_json(Outer, to_json(value)) == value
+    assert parse(Outer, ["--weight", "2"], "x", value) == Outer(4, inner=Inner(2.0, loss="minimax"))
 
 
 def test_settings_are_found_where_they_lie() -> None:
-    assert settings(Outer()) == {"width": 3, "weight": 0.5}
-    assert changed(Outer(), {"weight": 2.0, "width": 7}) == Outer(7, Inner(2.0))
+    expected = {"width": 3, "depth": 2, "flip": False, "weight": 0.5, "decay": 0.5, "loss": "hinge"}
+    assert settings(Outer()) == expected
+    assert changed(Outer(), {"weight": 2.0, "width": 7}) == Outer(7, inner=Inner(2.0))
     assert changed(Outer(), {"other": 1}) == Outer()
     with pytest.raises(RequestError, match="--weight is at least 0"):
         changed(Outer(), {"weight": -1.0})
+
+
+def test_combinations_are_a_product_in_order() -> None:
+    options = Options(vary=("width=1,2", "--weight=0,1e-1"), seeds=2)
+    assert combinations(Outer(), options) == [
+        {"width": 1, "weight": 0.0},
+        {"width": 1, "weight": 0.1},
+        {"width": 2, "weight": 0.0},
+        {"width": 2, "weight": 0.1},
+    ]
+    assert combinations(Outer(), Options()) == [{}]
+    words = combinations(Outer(), Options(vary=("loss=hinge,minimax", "flip=true,False")))
+    assert words[1] == {"loss": "hinge", "flip": False} and len(words) == 4
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("weight", r"NAME=VALUE,VALUE,\.\.\., got 'weight'"),
+        ("weight=", "NAME=VALUE"),
+        ("wieght=1", "no such setting; perhaps you meant weight"),
+        ("steps=1,2", "--vary steps: all members of a population share it"),
+        ("weight=1,x", "--vary weight: 'x' is not a number"),
+        ("depth=1,2.5", "--vary depth: '2.5' is not a whole number"),
+        ("weight=1,1.0", "--vary weight: its values differ, got 1,1.0"),
+        ("weight=1,-1", "--weight is at least 0, got -1"),
+        ("loss=hinge,nope", r"--vary loss is one of \['hinge', 'minimax'\], got 'nope'"),
+        ("flip=maybe", "--vary flip: 'maybe' is not true or false"),
+        ("width=5", "--vary width was given twice"),
+    ],
+)
+def test_what_cannot_vary(item: str, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        combinations(Outer(), Options(vary=("width=1,2", item)))
+
+
+def test_a_population_only_warns_of_a_collapse() -> None:
+    assert Options(seeds=2).population and Options(vary=("a=1",)).population and not Options().population
+    for values in ({"seeds": 2}, {"vary": ("a=1,2",)}):
+        with pytest.raises(RequestError, match="--on-collapse stop is for a single run"):
+            Options(on_collapse="stop", **values)
+    with pytest.raises(RequestError, match="--seed lies in"):
+        Options(seed=2**32 - 1, seeds=2)

@@ -162,7 +162,8 @@ def combinations(record: Record) -> tuple[Combination, ...]:
 def mean_and_error(values: Sequence[float]) -> dict[str, Any]:
     """{"mean", "error", "n"}: the standard error of the mean over the seeds, None for a single value."""
     array = np.asarray(values, np.float64)
-    error = float(array.std(ddof=1) / np.sqrt(len(array))) if len(array) > 1 else None
+    with np.errstate(invalid="ignore"):
+        error = float(array.std(ddof=1) / np.sqrt(len(array))) if len(array) > 1 else None
     return {"mean": _plain(float(array.mean())), "error": _plain(error), "n": len(array)}
 
 

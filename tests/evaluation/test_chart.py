@@ -88,3 +88,23 @@ def test_names_are_escaped():
 )
 def test_format_number(value, text):
     assert format_number(value) == text
+
+
+def test_a_band_lies_around_its_line():
+    steps, values, errors = np.arange(4), np.array([1.0, 3.0, 2.0, np.nan]), np.array([0.5, 0.25, 0.0, 1.0])
+    svg = line_chart([Series("a", steps, values, errors)], "t")
+    (line,) = polylines(svg)
+    (points,) = re.findall(r'<polygon class="band" points="([^"]*)"', svg)
+    band = np.array([point.split(",") for point in points.split()], float)
+    upper, lower = band[:3], band[5:2:-1]
+    np.testing.assert_allclose(upper[:, 0], line[:, 0])
+    np.testing.assert_allclose((upper + lower) / 2, line, atol=0.11)
+    scale = (line[0, 1] - line[1, 1]) / 2.0
+    np.testing.assert_allclose(lower[:, 1] - upper[:, 1], 2 * scale * errors[:3], atol=0.25)
+    assert "band" not in line_chart([Series("a", steps, values)], "t")
+
+
+def test_a_band_below_zero_keeps_the_logarithmic_axis():
+    values = 10.0 ** -np.arange(5.0)
+    svg = line_chart([Series("a", np.arange(5), values, 2 * values)], "t")
+    assert "log scale" in svg and "nan" not in svg.lower()

@@ -10,6 +10,7 @@ import pytest
 
 from jaxgan.evaluation import report
 from jaxgan.evaluation.report import summary, write_comparison, write_report
+from tests.evaluation.test_record import population
 
 VOID = {"meta", "img"}
 
@@ -293,3 +294,23 @@ def test_a_name_cannot_leave_its_attribute(tmp_path):
         page.loads_nothing()
         assert name in page.text and "<b>" not in page.source.split("</h1>")[0]
     assert f"{name}, step 3,000" in [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
+
+
+def test_a_population_is_a_line_with_a_band_for_each_value(tmp_path):
+    run = population(tmp_path)
+    page = Page(write_report(run))
+    page.loads_nothing()
+    assert "members 6" in page.text and "member 4 · nan" in page.text
+    # the mean of 2, 4 and 3 within its standard error, and of the two that are left of the other value
+    assert "w 0.5 3 3 ± 0.5774" in page.text and "w 2.0 2 of 3 4 ± 3" in page.text
+    assert "e, best of each member" in page.text
+    bands = [attributes for tag, attributes in page.tags if tag == "polygon"]
+    # fid, odd and the loss, two values each
+    assert len(bands) == 6 and all(one["class"] == "band" for one in bands)
+    assert "member 5, step 20" in page.text
+
+
+def test_populations_are_compared_by_their_values(tmp_path):
+    page = Page(write_comparison([population(tmp_path)], tmp_path / "out.html"))
+    page.loads_nothing()
+    assert "2 runs compared" in page.text and "run: w 0.5" in page.text and "run: w 2.0 20 4 ± 3" in page.text
