@@ -21,7 +21,10 @@ from jaxgan.training.log import TIME_FIELDS, read_rows
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 TINY = {
-    "ring": shlex.split("--width 8 --depth 2 --batch 8 --evaluate-samples 50"),
+    "ring": shlex.split(
+        "--generator-width 8 --discriminator-width 8 --generator-depth 2 --discriminator-depth 2 --batch 8 "
+        "--evaluate-samples 50"
+    ),
     "dcgan": shlex.split(
         "--generator-width 4 --discriminator-width 4 --latent 8 --batch 8 --features random-conv --evaluate-samples 50"
     ),

@@ -495,3 +495,60 @@ def test_numbers_that_are_not_finite(here: Path) -> None:
         "jaxgan: stopped at step 1: generator/gradient_norm was not finite at step 0; no checkpoint was saved before"
     )
     assert_mistake(call("sample", called.out.strip()), "has no checkpoint yet")
+
+
+@pytest.fixture(scope="module")
+def members(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    varied = ("--vary", "r1_weight=0,1", "--seeds", "2", "--evaluate-every", "3", "--sample-every", "3")
+    return trained(tmp_path_factory.mktemp("members"), "ring", *varied, "--name", "many")
+
+
+def test_a_population_from_the_command_line(members: Path, tmp_path: Path) -> None:
+    sheets = {path.name for path in (members / "samples").iterdir()}
+    assert sheets == {f"{step:06d}-member{m:02d}.png" for step in (0, 3, 6) for m in range(4)}
+    assert {row["member"] for row in timeless(members)} == {0, 1, 2, 3}
+    called = call("evaluate", members, "--n", 30, "--json")
+    assert [one["seed"] for one in strict_json(called.out)["members"]] == [0, 1, 0, 1]
+    table = call("evaluate", members, "--n", 30).out
+    assert "r1_weight 0.0" in table and "±" in table
+    assert "member: 2" in call("evaluate", members, "--n", 30, "--member", 2).out
+    samples = []
+    for number in (0, 3):
+        out = tmp_path / f"{number}.npz"
+        assert call("sample", members, "--member", number, "--n", 8, "--out", out).status == 0
+        samples.append(np.load(out)["samples"])
+    assert np.abs(samples[0] - samples[1]).max() > 1e-2
+    assert call("sample", members, "--n", 8).out.strip() == str(members / "sample-seed0-n8.png")
+    assert "member01" in call("interpolate", members, "--member", 1, "--frames", 3).out
+    for command in ("sample", "interpolate", "evaluate"):
+        assert_mistake(call(command, members, "--member", 4), "has no member 4; there are 0..3")
+    assert call("report", members).status == 0 and "report.html" in str(list(members.iterdir()))
+
+
+def test_the_table_of_a_population(tmp_path: Path) -> None:
+    request = ("train", "ring", *TINY["ring"], "--steps", 2, "--outdir", tmp_path)
+    called = call(*request, "--vary", "r1_weight=0,1", "--vary=loss=hinge,minimax", "--seeds", 2)
+    assert called.status == 0 and called.out.strip().endswith("00000-ring-ring8-seed0-1")
+    lines = [line for line in called.err.splitlines() if line.startswith("r1_weight 1.0, loss minimax")]
+    assert lines and all(line.split()[4] == "2" for line in lines) and "±" in called.err
+    dry = call(*request, "--vary", "loss=hinge,minimax", "--dry-run")
+    assert dry.status == 0 and dry.out.count("1 members in one program") == 2
+
+
+POPULATION_MISTAKES = {
+    "nothing to vary": ("--vary r1_weight", ("--vary takes NAME=VALUE",)),
+    "unknown setting": ("--vary r1_wieght=1,2", ("perhaps you meant r1_weight",)),
+    "an option": ("--vary steps=1,2", ("--vary steps",)),
+    "no number": ("--vary r1_weight=a,b", ("'a' is not a number",)),
+    "a value that is refused": ("--vary r1_weight=0,-1", ("--r1-weight is at least 0, got -1",)),
+    "no seeds": ("--seeds 0", ("--seeds is at least 1",)),
+    "collapse": ("--seeds 2 --on-collapse rollback", ("--on-collapse rollback",)),
+    "too many devices": ("--seeds 2 --devices 99", ("--devices 99",)),
+}
+
+
+@pytest.mark.parametrize("kind", POPULATION_MISTAKES)
+def test_mistakes_about_populations(kind: str, here: Path) -> None:
+    arguments, fragments = POPULATION_MISTAKES[kind]
+    assert_mistake(call("train", "ring", *TINY["ring"], *arguments.split()), *fragments)
+    assert not files(here)

@@ -1,6 +1,8 @@
 """Runs from Python: what `jaxgan.train` and `jaxgan.load` return, and what a folder says of itself."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,15 @@ import pytest
 
 import jaxgan
 from jaxgan import run as runs
-from jaxgan.config import RequestError
+from jaxgan.config import RequestError, changed
+from jaxgan.evaluation.record import summary
 from jaxgan.recipes.dataset import describe, open_data, recall
-from jaxgan.recipes.folder import read_description
+from jaxgan.recipes.folder import find_members, read_description
 from jaxgan.training.checkpoint import Checkpoints
-from tests.commands import strict_json, timeless
+from tests.commands import assert_same_run, strict_json, timeless
 
-TINY: dict[str, Any] = {"width": 8, "depth": 2, "batch": 8, "steps": 4, "evaluate_samples": 50, "quiet": True}
+NETS = {"generator_width": 8, "discriminator_width": 8, "generator_depth": 2, "discriminator_depth": 2}
+TINY: dict[str, Any] = {**NETS, "batch": 8, "steps": 4, "evaluate_samples": 50, "quiet": True}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +45,7 @@ def test_mistakes_are_request_errors(ring: runs.Run, tmp_path: Path) -> None:
     for values, message in (
         ({"widht": 3}, r"ring has no \['widht'\]"),
         ({"preset": "nope"}, "ring has no preset 'nope'"),
-        ({"width": 0}, "--width is at least 1"),
+        ({"latent": 0}, "--latent is at least 1"),
         ({"steps": 0}, "--steps is at least 1"),
     ):
         with pytest.raises(RequestError, match=message):
@@ -56,8 +60,10 @@ def test_mistakes_are_request_errors(ring: runs.Run, tmp_path: Path) -> None:
 
 
 def test_a_run_that_breaks_raises(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="stopped at step 1: generator/gradient_norm was not finite at step 0"):
-        jaxgan.train("ring", outdir=str(tmp_path), learning_rate=1e30, **TINY)
+    with pytest.raises(RuntimeError, match=r"stopped at step 1: generator/\w+ was not finite at step 0"):
+        jaxgan.train(
+            "ring", outdir=str(tmp_path), generator_learning_rate=1e30, discriminator_learning_rate=1e30, **TINY
+        )
 
 
 def test_what_a_folder_says_of_itself(ring: runs.Run) -> None:
@@ -102,3 +108,75 @@ def test_counting() -> None:
     tree = {"a": {"x": np.zeros((2, 3), np.float32), "y": np.zeros(4, np.uint8)}, "b": {}}
     assert runs.count_parameters(tree) == {"a": 10, "b": 0}
     assert runs.num_bytes(tree) == 28
+
+
+@pytest.fixture(scope="module")
+def members(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds with each of three weights: members 0..5."""
+    values: dict[str, Any] = {**TINY, "seed": 3, "seeds": 2, "vary": ("r1_weight=0,0.1,10",), "save_every": 2}
+    run = jaxgan.train("ring", outdir=str(tmp_path_factory.mktemp("members")), log_every=2, sample_every=2, **values)
+    assert (run.member, run.config.rules.r1_weight, run.options.seed) == (0, 0.0, 3)
+    return run.directory
+
+
+def test_numbers_share_a_program_and_everything_else_does_not() -> None:
+    def programs(*vary: str) -> list[int]:
+        chosen = runs.find_preset("ring", "cpu")
+        options = replace(chosen.options, vary=vary, batch=8)
+        config = changed(chosen.config, NETS)
+        return [place.program for place in find_members("ring", config, options, open_data(options))]
+
+    assert programs("r1_weight=0,0.1,10", "generator_learning_rate=1e-3,1e-4") == [0] * 6
+    assert programs("loss=hinge,wasserstein", "r1_weight=0,1") == [0, 0, 1, 1]
+    assert programs("generator_width=8,9") == [0, 1]
+    # numbers too, but 0 and 1 are not small ones: they mean no clipping and no smoothing
+    assert programs("weight_clip=0,0.1,0.2") == [0, 1, 1]
+    assert programs("real_label=1,0.9,0.8") == [0, 1, 1]
+
+
+def test_a_member_is_loaded_as_the_single_run(members: Path, tmp_path: Path) -> None:
+    alone = jaxgan.train("ring", outdir=str(tmp_path), seed=4, r1_weight=10.0, **TINY)
+    member = jaxgan.load(members, member=5)
+    assert (member.member, member.options.seed, member.config) == (5, 4, alone.config)
+    np.testing.assert_allclose(member.sample(20), alone.sample(20), rtol=1e-3, atol=1e-4)
+    # seed 4 is that of members 1, 3 and 5, and the weight is what tells them apart
+    assert np.abs(jaxgan.load(members, member=4).sample(20) - alone.sample(20)).max() > 1e-2
+
+    def distance(number: int) -> float:
+        theirs = jaxgan.load(members, member=number).state.params["discriminator"]
+        ours = alone.state.params["discriminator"]
+        return max(float(np.abs(x - y).max()) for x, y in zip(*map(jax.tree.leaves, (theirs, ours)), strict=True))
+
+    assert distance(5) < 1e-5 and distance(1) > 1e-3 and distance(3) > 1e-4
+    assert float(jaxgan.load(members, 2, member=2).state.hyper["r1_weight"]) == pytest.approx(0.1)
+    for number in (6, -1):
+        with pytest.raises(RequestError, match=rf"no member {number}; there are 0\.\.5"):
+            jaxgan.load(members, member=number)
+    with pytest.raises(RequestError, match="is a single run: it has no member 1"):
+        jaxgan.load(alone.directory, member=1)
+
+
+def test_members_are_evaluated_together_or_alone(members: Path) -> None:
+    result = runs.evaluate(members, n=30)
+    assert [one["member"] for one in result["members"]] == list(range(6)) and result["step"] == 4
+    assert [one["values"]["r1_weight"] for one in result["members"]] == [0.0, 0.0, 0.1, 0.1, 10.0, 10.0]
+    assert runs.evaluate(members, n=30, member=3)["modes"] == result["members"][3]["modes"]
+
+
+def test_a_population_is_resumed(members: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(members, tmp_path / "run"))
+    shutil.rmtree(run / "checkpoints" / "00000004")
+    assert runs.resume(run, quiet=True).stopped == "end"
+    assert_same_run(members, run)
+    assert runs.resume(run, steps=6, quiet=True).step == 6
+    assert jaxgan.load(run, member=5).step == 6 and read_description(run).options.seeds == 2
+
+
+def test_a_broken_member_says_so(tmp_path: Path) -> None:
+    run = jaxgan.train("ring", outdir=str(tmp_path), vary=("discriminator_learning_rate=1e-3,1e30",), **TINY).directory
+    assert jaxgan.load(run).step == 4
+    with pytest.raises(RequestError, match=r"member 1 of .* was broken at step 4"):
+        jaxgan.load(run, member=1)
+    assert [one["member"] for one in runs.evaluate(run, n=30)["members"]] == [0]
+    described = summary(run)["population"]
+    assert [one["broken"] for one in described] == [[], [1]]

@@ -229,7 +229,7 @@ def load(directory: str | Path, checkpoint: int | str = "final", member: int | N
         row = [p.member for p in description.members if p.program == place.program].index(place.member)
         arrays = {n: a if n == f"{prefix}step" else a[row] for n, a in arrays.items() if n.startswith(prefix)}
         if not all(np.isfinite(a).all() for a in arrays.values() if a.dtype.kind == "f"):
-            raise RequestError(
+            raise BrokenMember(
                 f"member {place.member} of {directory} was broken at step {step}: its weights are not finite"
             )
     like = abstract_state(recipe.stages[recipe.stage_at(max(step - 1, 0))])
