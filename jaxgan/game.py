@@ -1,7 +1,8 @@
 """The engine: a game is a set of players and an ordered list of updates; `make_step` plays it.
 
-This is the only code of the library that takes gradients, calls optimizers, averages over
-devices and moves exponential moving averages. It knows nothing of generators and discriminators.
+This is the only code of the library that plays: takes gradients, calls optimizers, averages over
+devices and moves exponential moving averages. (`dynamics` looks at a game from outside.) It knows
+nothing of generators and discriminators.
 """
 
 from collections.abc import Callable, Mapping

@@ -226,8 +226,8 @@ def two_player(
     def lazy_loss(params: Mapping[str, Params], inputs: LossInput) -> tuple[Array, LossOutput]:
         told = told_in(inputs)
         latent, made, _ = generate(params, inputs, told)
-        played, _ = judge(params, inputs, latent, made, told, told)
-        return lazy_interval * _sum(lazy_terms, played), LossOutput()
+        played, running = judge(params, inputs, latent, made, told, told)
+        return lazy_interval * _sum(lazy_terms, played), LossOutput(variables={"discriminator": running})
 
     def generator_loss(params: Mapping[str, Params], inputs: LossInput) -> tuple[Array, LossOutput]:
         told = told_in(inputs)
