@@ -2,9 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.stats import kstest
+from scipy.stats import chisquare, kstest
 
-from jaxgan.latent import lerp, normal_prior, slerp, truncate
+from jaxgan.latent import labelled, lerp, normal_prior, slerp, truncate, uniform_prior
 
 T = np.array([0.0, 0.25, 0.5, 1.0], np.float32)
 START, END = jnp.array([[3.0, 0.0, 0.0], [0.0, 0.6, 0.8]]), jnp.array([[0.0, 3.0, 0.0], [0.0, -0.8, 0.6]])
@@ -62,3 +62,23 @@ def test_paths_of_any_leading_shape_and_one_fraction():
     many = jnp.ones((2, 4, 3)) * jnp.arange(1.0, 4.0).reshape(1, 1, 3)
     assert slerp(many, -many + 1.0, T).shape == (4, 2, 4, 3)
     assert lerp(START[0], END[0], 0.5).shape == (1, 3)
+
+
+def test_the_uniform_prior_has_unit_variance():
+    latent = np.asarray(uniform_prior(3)(jax.random.key(0), 2000))
+    assert latent.shape == (2000, 3) and latent.dtype == np.float32
+    assert kstest(latent.ravel(), "uniform", (-(3**0.5), 2 * 3**0.5)).pvalue > 1e-3
+    np.testing.assert_allclose(np.cov(latent.T), np.eye(3), atol=0.1)
+
+
+def test_labelled_latents_are_told_or_draw_their_class():
+    prior = labelled(normal_prior(3), 4)
+    latent, label = prior(jax.random.key(0), 2000)
+    assert latent.shape == (2000, 3) and label.dtype == jnp.int32
+    assert chisquare(np.bincount(label, minlength=4)).pvalue > 1e-3
+    # the class says nothing of the latent, and asking for one changes no latent
+    assert abs(np.corrcoef(np.asarray(label), np.asarray(latent[:, 0]))[0, 1]) < 0.1
+    asked = jnp.arange(2000) % 3
+    same, told = prior(jax.random.key(0), 2000, asked)
+    np.testing.assert_array_equal(told, asked)
+    np.testing.assert_array_equal(same, latent)

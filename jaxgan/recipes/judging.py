@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import jax
@@ -46,15 +46,21 @@ def in_batches(
     generate: Generate, prior: Prior, state: State, key: Key, n: int, batch: int = 500
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """`n` outputs as numpy, made `batch` at a time by one compiled program, and the labels asked for (or None)."""
+    program = _batch_program(generate, prior, batch)
+    parts = [jax.device_get(program(state, jax.random.fold_in(key, i))) for i in range(-(-n // batch))]
+    labels = None if parts[0][1] is None else np.concatenate([label for _, label in parts])[:n]
+    return np.concatenate([outputs for outputs, _ in parts])[:n], labels
 
+
+@lru_cache(maxsize=8)
+def _batch_program(generate: Generate, prior: Prior, batch: int) -> Callable[[State, Key], tuple[Array, Array | None]]:
+    # kept, because every evaluation, of every member of a population, asks for the same one
     @jax.jit
     def program(state: State, key: Key) -> tuple[Array, Array | None]:
         inputs = prior(key, batch, None)
         return generate(state, inputs, 1.0), inputs[1] if isinstance(inputs, tuple) else None
 
-    parts = [jax.device_get(program(state, jax.random.fold_in(key, i))) for i in range(-(-n // batch))]
-    labels = None if parts[0][1] is None else np.concatenate([label for _, label in parts])[:n]
-    return np.concatenate([outputs for outputs, _ in parts])[:n], labels
+    return program
 
 
 def draw_images(images: np.ndarray) -> np.ndarray:

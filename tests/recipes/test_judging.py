@@ -1,0 +1,62 @@
+"""Samples are asked for by class, and judged by whether they are of it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan.data import images
+from jaxgan.evaluation.features import FeatureNet
+from jaxgan.latent import labelled, normal_prior
+from jaxgan.recipes.judging import in_batches, judge_images
+
+
+def stripes(label: np.ndarray) -> np.ndarray:
+    """Images 4x4 whose bright column says their class."""
+    image = np.full((len(label), 4, 4, 1), -1.0, np.float32)
+    image[np.arange(len(label)), :, label] = 1.0
+    return image + np.random.default_rng(0).normal(0, 0.05, image.shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def net() -> FeatureNet:
+    """Features are the means of the columns; the class is the brightest."""
+    return FeatureNet(
+        "columns",
+        lambda x: jnp.mean(x[..., 0], axis=1),
+        lambda x: jax.nn.softmax(10 * jnp.mean(x[..., 0], axis=1)),
+        "0123456789abcdef0123",
+    )
+
+
+def test_agreement_is_the_share_of_samples_of_the_asked_class(net):
+    label = np.arange(40) % 4
+    asked = label.copy()
+    asked[:10] = (asked[:10] + 1) % 4
+    data = images.from_arrays("stripes", np.zeros((8, 4, 4, 1), np.uint8), np.arange(8) % 4)
+    row = judge_images(net, data, stripes(label), stripes(label), asked)
+    assert row["agreement"] == 0.75 and row["recognised"] == 1.0 and row["classes"] == 4
+    assert "agreement" not in judge_images(net, data, stripes(label), stripes(label), None)
+
+
+@pytest.mark.parametrize("n", [7, 12, 25])
+def test_batches_hold_the_labels_that_were_asked_for(n):
+    prior = labelled(normal_prior(2), 5)
+
+    def generate(state, inputs, truncation):
+        latent, label = inputs
+        return jnp.concatenate([latent, label[:, None].astype(jnp.float32), state["shift"] + 0 * latent[:, :1]], axis=1)
+
+    outputs, label = in_batches(generate, prior, {"shift": jnp.asarray(3.0)}, jax.random.key(0), n, batch=10)
+    assert outputs.shape == (n, 4) and label.shape == (n,)
+    np.testing.assert_array_equal(outputs[:, 2], label)
+    assert len(np.unique(outputs[:, 0])) == n
+    # the compiled program is kept, the state is not
+    again, _ = in_batches(generate, prior, {"shift": jnp.asarray(-1.0)}, jax.random.key(0), n, batch=10)
+    np.testing.assert_array_equal(again[:, :3], outputs[:, :3])
+    assert set(again[:, 3]) == {-1.0}
+
+
+def test_an_unconditional_system_asks_for_nothing():
+    outputs, label = in_batches(lambda state, z, t: z + state, normal_prior(2), jnp.asarray(1.0), jax.random.key(0), 5)
+    assert outputs.shape == (5, 2) and label is None
