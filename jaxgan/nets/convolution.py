@@ -23,6 +23,8 @@ Function = Callable[[Array, Array], Array]
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 # up to here a transposed convolution on CPU is faster as a matrix product
 FEW_CHANNELS = 4
+# of a batch, one after another in the sum that a kernel's gradient is
+PARTS = 4
 
 
 def convolution(images: Array, kernel: Array) -> Array:
@@ -94,6 +96,29 @@ def _on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
+def _in_parts(to_kernel: Function) -> Function:
+    """A sum over the batch as a loop over parts of it, whose inputs are arrays in memory.
+
+    Otherwise the compiler computes what made them anew, element by element, inside the transposition.
+    The parts are interleaved, so that a batch laid over devices stays where it is.
+    """
+
+    def summed(images: Array, outputs: Array) -> Array:
+        batch = images.shape[0]
+        if batch % PARTS:
+            return to_kernel(images, outputs)
+        images, outputs = (x.reshape(batch // PARTS, PARTS, *x.shape[1:]) for x in (images, outputs))
+
+        def part(i: Array) -> Array:
+            pick = lambda x: jax.lax.dynamic_index_in_dim(x, i, 1, keepdims=False)  # noqa: E731
+            return to_kernel(pick(images), pick(outputs))
+
+        shape = jax.eval_shape(part, jnp.zeros((), jnp.int32))
+        return jax.lax.fori_loop(0, PARTS, lambda i, total: total + part(i), jnp.zeros(shape.shape, shape.dtype))
+
+    return summed
+
+
 def _bilinear_family(forward: Function, to_images: Function, to_kernel: Function) -> tuple[Function, ...]:
     """The three derivatives of one form B(images, kernel, outputs), linear in each, as functions with gradients.
 
@@ -101,7 +126,7 @@ def _bilinear_family(forward: Function, to_images: Function, to_kernel: Function
     to_kernel: (images, outputs) -> dB/dkernel. The gradients of each are the other two, so that
     no order of differentiation leaves the three.
     """
-    family = tuple(jax.custom_vjp(function) for function in (forward, to_images, to_kernel))
+    family = tuple(jax.custom_vjp(function) for function in (forward, to_images, _in_parts(to_kernel)))
     outputs_of, images_of, kernel_of = family
 
     def saved(function: Function) -> Callable:
@@ -117,15 +142,13 @@ def _valid(images: Array, kernel: Array, padding: tuple[tuple[int, int], ...] = 
     return jax.lax.conv_general_dilated(images, kernel, (1, 1), padding, dimension_numbers=DIMENSIONS)
 
 
-def _correlation(images: Array, outputs: Array) -> Array:
-    """The kernel's gradient of `_valid`: kernel[i, j] = sum of images[:, i:, j:] times outputs, as matrices."""
-    # in the layout of a forward pass, with the batch as channels: the compiler's own choice of layout is
-    # twenty times slower inside compiled loops
-    return _valid(images.transpose(3, 1, 2, 0), outputs.transpose(1, 2, 0, 3)).transpose(1, 2, 0, 3)
+def _correlation(images: Array, outputs: Array, padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))) -> Array:
+    """The kernel's gradient of `_valid`: [in, h, w, batch], [batch, h', w', out] -> [rows, columns, in, out].
 
-
-def _padded(images: Array, rows: int, columns: int) -> Array:
-    return jnp.pad(images, ((0, 0), (rows, rows), (columns, columns), (0, 0)))
+    A convolution in the layout of a forward pass, with the batch as channels: the compiler's own
+    choice of layout is twenty times slower inside compiled loops.
+    """
+    return _valid(images, outputs.transpose(1, 2, 0, 3), padding).transpose(1, 2, 0, 3)
 
 
 def _turned(kernel: Array) -> Array:
@@ -141,7 +164,9 @@ def _same_family(rows: int, columns: int) -> tuple[Function, ...]:
     return _bilinear_family(
         _same_as_convolution,
         lambda outputs, kernel: _same_as_convolution(outputs, _turned(kernel)),
-        lambda images, outputs: _correlation(_padded(images, rows // 2, columns // 2), outputs),
+        lambda images, outputs: _correlation(
+            images.transpose(3, 1, 2, 0), outputs, ((rows // 2, rows // 2), (columns // 2, columns // 2))
+        ),
     )
 
 
@@ -160,16 +185,8 @@ def _upsampling_as_convolution(images: Array, kernel: Array) -> Array:
 # A convolution of stride 2 with a 4x4 kernel is one of stride 1 with a 2x2 kernel on blocks of 2x2 pixels.
 
 
-def _blocks(images: Array) -> Array:
-    """Blocks of 2x2 pixels of the padded images as channels: [batch, 2h, 2w, c] -> [batch, h + 1, w + 1, 4c]."""
-    batch, height, width, channels = images.shape
-    height, width = height // 2 + 1, width // 2 + 1
-    pixels = _padded(images, 1, 1).reshape(batch, height, 2, width, 2, channels)
-    return pixels.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height, width, 4 * channels)
-
-
 def _pixels(blocks: Array) -> Array:
-    """The inverse of `_blocks`, without the padding."""
+    """[batch, h + 1, w + 1, 4c] -> [batch, 2h, 2w, c]: blocks in their places, without a border of one pixel."""
     batch, height, width, channels = blocks.shape
     pixels = blocks.reshape(batch, height, width, 2, 2, channels // 4).transpose(0, 1, 3, 2, 4, 5)
     return pixels.reshape(batch, 2 * height, 2 * width, channels // 4)[:, 1:-1, 1:-1]
@@ -189,9 +206,13 @@ def _downsampling_to_images(outputs: Array, kernel: Array) -> Array:
 
 
 def _downsampling_to_kernel(images: Array, outputs: Array) -> Array:
-    channels, features = images.shape[-1], outputs.shape[-1]
-    kernel = _correlation(_blocks(images), outputs).reshape(2, 2, 2, 2, channels, features)
-    return kernel.transpose(0, 2, 1, 3, 4, 5).reshape(4, 4, channels, features)
+    batch, height, width, channels = images.shape
+    height, width = height // 2 + 1, width // 2 + 1
+    pixels = jnp.pad(images.transpose(3, 1, 2, 0), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    blocks = pixels.reshape(channels, height, 2, width, 2, batch).transpose(2, 4, 0, 1, 3, 5)
+    kernel = _correlation(blocks.reshape(4 * channels, height, width, batch), outputs)
+    kernel = kernel.reshape(2, 2, 2, 2, channels, -1).transpose(0, 2, 1, 3, 4, 5)
+    return kernel.reshape(4, 4, channels, -1)
 
 
 def _painted(outputs: Array, kernel: Array) -> Array:
