@@ -30,7 +30,7 @@ INDEX = {
             "the GAN of 2014: MLPs, maxout, dropout",
             "Goodfellow et al. 2014, arXiv 1406.2661",
             "digits",
-            "1 min",
+            "2 min",
         ),
         Entry(
             "dcgan",
@@ -58,14 +58,14 @@ INDEX = {
             "Wasserstein, clipped weights",
             "Arjovsky et al. 2017, arXiv 1701.07875",
             "digits",
-            "3 min",
+            "2 min",
         ),
         Entry(
             "wgan_gp",
             "Wasserstein, gradient penalty",
             "Gulrajani et al. 2017, arXiv 1704.00028",
             "digits",
-            "3 min",
+            "2 min",
         ),
         Entry(
             "sngan", "residual nets, spectral norm, hinge", "Miyato et al. 2018, arXiv 1802.05957", "digits", "3 min"

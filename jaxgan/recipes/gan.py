@@ -10,6 +10,10 @@ Preset `paper`: noise uniform with unit variance, 1200 and 1200 ReLU against 240
 of 5 pieces, dropout of 0.2 on D's input and 0.5 inside, both players at once, SGD with momentum.
 The authors raise the momentum from 0.5 to 0.7 and lower the rate by a factor of 1.000004 an update;
 here they stay as they are.
+
+Expected of the defaults, seed 0, in some two minutes on two CPU cores: all ten digits, three quarters
+of the samples recognised by the data set's classifier. The likelihood that the paper reports is
+measured by experiments/parzen.py.
 """
 
 from dataclasses import dataclass

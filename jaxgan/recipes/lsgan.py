@@ -6,7 +6,9 @@ Mao, Li, Xie, Lau, Wang, Smolley, "Least Squares Generative Adversarial Networks
     jaxgan train lsgan --preset paper --data folder:P   the paper's nets and optimizer, for an accelerator
 
 A sample far on the right side of the boundary still pays, so gradients do not vanish. Preset `cpu`
-has R1 and the default nets of `dcgan`; `paper` has neither penalty nor averaging.
+has R1 and the default nets of `dcgan`; `paper` has neither penalty nor averaging. Expected of the
+defaults, seed 0, in a minute on two CPU cores: over 98 per cent of the samples recognised by the data
+set's classifier, over 99 as the class that was asked for.
 """
 
 from dataclasses import replace

@@ -7,7 +7,9 @@ for each generator step, RMSprop, weights clipped to 0.01, no momentum.
     jaxgan train wgan --preset paper      the paper's numbers: an accelerator
 
 Weight clipping makes the critic Lipschitz and also simple: it is slow, and here to be compared with
-`wgan_gp`.
+`wgan_gp`. Preset `cpu` clips at 0.02, averages the generator's weights, and tells both nets the class.
+Expected of it, seed 0, in one to two minutes on two CPU cores: some 93 per cent of the samples recognised by
+the data set's classifier, 96 as the class that was asked for.
 """
 
 from jaxgan.config import Options, Preset

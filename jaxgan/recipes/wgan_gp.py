@@ -6,6 +6,10 @@ beta1 0, no batch normalization in the critic.
 
     jaxgan train wgan_gp                     real 8x8 digits
     jaxgan train wgan_gp --preset paper      the paper's numbers: an accelerator
+
+Preset `cpu` takes three critic steps, averages the generator's weights, and tells both nets the class.
+Expected of it, seed 0, in one to two minutes on two CPU cores: some 97 per cent of the samples recognised by
+the data set's classifier, 99 as the class that was asked for.
 """
 
 from jaxgan.config import Options, Preset
