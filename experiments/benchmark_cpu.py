@@ -15,6 +15,7 @@ import argparse
 import multiprocessing
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -340,6 +341,13 @@ def _row(method: str, metric: str, values: np.ndarray | None) -> Row:
 
 
 def main() -> None:
+    # what torch.compile leaves behind goes with the benchmark
+    with tempfile.TemporaryDirectory() as caches:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = caches
+        _main()
+
+
+def _main() -> None:
     parser = arguments(__doc__ or "", seeds=1)
     parser.add_argument("--only", action="append", help=f"a workload or how several begin: {', '.join(WORKLOADS)}")
     parser.add_argument("--rounds", type=int, default=9, help="rounds of a second each (default 9)")

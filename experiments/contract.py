@@ -80,6 +80,13 @@ def finish(
         print(f"written to {out}", file=sys.stderr)
 
 
+def committed(name: str, protocol: str) -> list[Row]:
+    """The rows of one protocol of several, "method (protocol)", in the committed result of an experiment."""
+    path = RESULTS / f"{name}.json"
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    return [Row(**row) for row in rows if row["method"].endswith(f" ({protocol})")]
+
+
 def table(rows: Sequence[Row | dict[str, Any]]) -> str:
     """Rows as a Markdown table, ours beside the published numbers."""
     dicts = [row if isinstance(row, dict) else asdict(row) for row in rows]

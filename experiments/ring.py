@@ -19,7 +19,7 @@ import time
 from typing import Any
 
 import numpy as np
-from contract import Row, arguments, finish
+from contract import Row, arguments, committed, finish
 
 import jaxgan
 from jaxgan.evaluation.record import combinations, number, read_record
@@ -72,19 +72,36 @@ def main() -> None:
                 quiet=True,
                 **settings,
             )
-            method = "GAN" if packing == 1 else f"PacGAN{packing}"
+            method = f"{_name(packing)} ({flags.protocol})"
             rows += _rows(method, run.directory, published if flags.protocol == "paper" else None)
             print(f"{method}: " + ", ".join(f"{r.metric} {r.measured:.4g}" for r in rows[-3:]), flush=True)
-    steps = PROTOCOLS["cpu"]["steps"]
-    budget = "400,000 steps of the authors' nets" if flags.protocol == "paper" else f"{steps:,} steps, small nets"
-    protocol = f"protocol {flags.protocol}: {budget}, batch of {PACKS} packs, final checkpoint, 2,500 samples"
-    name = "ring" if flags.protocol == "cpu" else "ring_paper"
-    finish(name, PAPER, protocol, rows, began, flags)
+    other = "cpu" if flags.protocol == "paper" else "paper"
+    rows += committed("ring", other) or (_pending() if other == "paper" else [])
+    protocol = (
+        f"cpu: {PROTOCOLS['cpu']['steps']:,} steps of small nets, {flags.seeds} seeds; paper: 400,000 steps of the "
+        f"authors' nets; batch of {PACKS} packs, final checkpoint, 2,500 samples"
+    )
+    finish("ring", PAPER, protocol, rows, began, flags)
+
+
+def _name(packing: int) -> str:
+    return "GAN" if packing == 1 else f"PacGAN{packing}"
+
+
+def _pending() -> list[Row]:
+    """The rows of protocol `paper`, before an accelerator has run it."""
+    return [
+        Row(f"{_name(packing)} (paper)", metric, None, None, None, 10, value, error, PAPER)
+        for packing, published in PUBLISHED.items()
+        for metric, (value, error) in zip(METRICS, published, strict=True)
+    ]
 
 
 def _rows(method: str, directory: Any, published: tuple[tuple[float, float], ...] | None) -> list[Row]:
-    (group,) = combinations(read_record(directory))
-    finals = [record.evaluations[-1] for record in group.whole]
+    run = read_record(directory)
+    # one seed is a run, several are a population
+    members = [record for group in combinations(run) for record in group.whole] or [run]
+    finals = [member.evaluations[-1] for member in members]
     rows = []
     for i, metric in enumerate(METRICS):
         values = np.array([number(final[metric]) for final in finals])
