@@ -369,7 +369,9 @@ def _main() -> None:
     for name, workload in chosen.items():
         print(name, file=sys.stderr, flush=True)
         rows += measure(name, workload, flags, details, with_torch)
-    finish("benchmark_cpu", None, PROTOCOL, rows, began, flags, details)
+    peers = "PyTorch eager and compiled" if flags.compile else "PyTorch eager (torch.compile left out)"
+    protocol = f"{PROTOCOL}; {flags.rounds} rounds against the fastest {peers}"
+    finish("benchmark_cpu", None, protocol, rows, began, flags, details)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from pathlib import Path
 from contract import RESULTS, table
 
 README = Path(__file__).parent.parent / "README.md"
-BLOCK = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+# a name, and the metric to show if not all of them
+BLOCK = re.compile(r"(<!-- results: (\w+)(?:: ([^>]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def rendered(readme: str) -> str:
@@ -23,7 +24,8 @@ def rendered(readme: str) -> str:
         content = json.loads(path.read_text())
         made = f"`experiments/{match[2]}.py`: {content['protocol']}. {content['date']}, {content['device']}, "
         made += f"jax {content['versions']['jax']}, {content['seconds'] / 60:.0f} minutes in all."
-        return f"{match[1]}{made}\n\n{table(content['rows'])}\n{match[3]}"
+        rows = [row for row in content["rows"] if match[3] is None or row["metric"] == match[3]]
+        return f"{match[1]}{made}\n\n{table(rows)}\n{match[4]}"
 
     return BLOCK.sub(block, readme)
 

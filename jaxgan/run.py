@@ -112,7 +112,7 @@ def prepare(recipe: str, config: Any, options: Options, members: tuple[Place, ..
             made = recipes.find(recipe).make(config, options, data)
         expected = abstract_state(made.stages[0])
         for stage in [stage for one in (*(group.recipe for group in groups), made) for stage in one.stages]:
-            choose_devices(options.devices, 0 if members else stage.source.batch_size, operations=0.0)
+            choose_devices(options.devices, 0 if members else stage.source.batch_size)
             if isinstance(stage.source, DeviceSource):
                 arrays = dict(stage.source.arrays)
                 jax.eval_shape(stage.source.batch, arrays, jax.eval_shape(jax.random.key, 0), np.int32(0))

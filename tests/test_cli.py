@@ -69,7 +69,7 @@ MISTAKES: dict[str, tuple[str, tuple[str, ...]]] = {
     "unknown command": ("bogus", ("'bogus'", "train, resume", "jaxgan --help")),
     "no recipe": ("train", ("RECIPE", "dcgan")),
     "recipe last": ("train --steps 5 ring", ("recipe comes first",)),
-    "unknown recipe": ("train nope", ("'nope'", "dcgan, ring")),
+    "unknown recipe": ("train nope", ("'nope'", "gan, dcgan, cgan")),
     "unknown preset": ("train ring --preset nope", ("'nope'", "cpu")),
     "preset without value": ("train ring --preset", ("--preset needs a value",)),
     "unknown flag": ("train ring --stepz 5", ("--stepz", "perhaps you meant --steps")),
@@ -81,7 +81,7 @@ MISTAKES: dict[str, tuple[str, tuple[str, ...]]] = {
     "negative interval": ("train ring --log-every -1", ("--log-every is at least 0, got -1",)),
     "negative seed": ("train ring --seed -1", ("--seed lies in 0..4294967295",)),
     "one sample": ("train ring --evaluate-samples 1", ("--evaluate-samples is at least 2",)),
-    "no width": ("train ring --width 0", ("--width is at least 1, got 0",)),
+    "no width": ("train ring --generator-width 0", ("--generator-width is at least 1, got 0",)),
     "no latent": ("train dcgan --latent 0", ("--latent is at least 1, got 0",)),
     "no classifier": ("train classifier --width 0", ("--width is at least 1, got 0",)),
     "not a number": ("train ring --r1-weight nan", ("--r1-weight is at least 0, got nan",)),
@@ -89,7 +89,7 @@ MISTAKES: dict[str, tuple[str, tuple[str, ...]]] = {
     "too deep": ("train dcgan --depth 9", ("depth 9",)),
     "penalty on batch normalization": ("train dcgan --discriminator-normalization batch", ("batch normalization",)),
     "data that nobody knows": ("train dcgan --data mnisst", ("'mnisst'", "mnist")),
-    "data of another kind": ("train dcgan --data ring", ("dcgan learns images",)),
+    "data of another kind": ("train dcgan --data ring", ("this recipe learns images",)),
     "data of another kind still": ("train ring --data digits", ("ring learns the points",)),
     "a classifier without classes": ("train classifier --data npz:unlabelled.npz", ("at least 2 classes",)),
     "empty folder": ("train dcgan --data folder:empty", ("no images in empty",)),
@@ -110,7 +110,7 @@ MISTAKES: dict[str, tuple[str, tuple[str, ...]]] = {
     "devices that do not divide the batch": ("train ring --devices 2 --batch 7", ("does not divide the batch of 7",)),
     "devices of a dry run": ("train ring --devices 99 --dry-run", ("--devices 99",)),
     "start from nothing": ("train ring --resume-from nothere", ("nothere does not exist",)),
-    "start from other shapes": ("train ring --resume-from {ring} --width 9", ("other shapes",)),
+    "start from other shapes": ("train ring --resume-from {ring} --generator-width 9", ("other shapes",)),
     "start from another system": ("train ring --resume-from {dcgan}", ("other shapes",)),
     "resume nothing": ("resume", ("run",)),
     "resume what is not there": ("resume nothere", ("nothere does not exist",)),
@@ -192,8 +192,8 @@ def changed(content: dict, *path: str, to: object) -> dict:
         "unknown recipe": (lambda c: changed(c, "recipe", to="nope"), "'nope'"),
         "recipe of no name": (lambda c: changed(c, "recipe", to=[1]), "cannot be used"),
         "unknown field": (lambda c: changed(c, "config", "widht", to=1), "widht"),
-        "wrong type": (lambda c: changed(c, "config", "width", to="wide"), "width"),
-        "wrong choice": (lambda c: changed(c, "config", "loss", to="nope"), "nope"),
+        "wrong type": (lambda c: changed(c, "config", "generator_width", to="wide"), "generator_width"),
+        "wrong choice": (lambda c: changed(c, "config", "rules", "loss", to="nope"), "nope"),
         "wrong value": (lambda c: changed(c, "options", "steps", to=-3), "--steps is at least 1"),
         "data of no kind": (lambda c: changed(c, "data", to={}), "damaged"),
         "data that is not there": (lambda c: changed(c, "data", "name", to="ring9"), "damaged"),
@@ -390,7 +390,8 @@ def test_resuming_to_another_length(here: Path, ring: Path) -> None:
 
 
 def test_starting_from_trained_parameters(here: Path, ring: Path) -> None:
-    run = call("train", "ring", *TINY["ring"], "--steps", 1, "--resume-from", ring, "--learning-rate", 0).out.strip()
+    still = ("--generator-learning-rate", 0, "--discriminator-learning-rate", 0)
+    run = call("train", "ring", *TINY["ring"], "--steps", 1, "--resume-from", ring, *still).out.strip()
     (_, old), (_, new) = (Checkpoints(Path(r) / "checkpoints").restore_arrays() for r in (ring, run))
     names = [name for name in old if name.startswith(("state.params", "state.variables"))]
     assert len(names) >= 8
@@ -489,10 +490,11 @@ def test_a_collapse_that_stops_the_run(here: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_numbers_that_are_not_finite(here: Path) -> None:
-    called = call("train", "ring", *TINY["ring"], "--steps", 60, "--learning-rate", 1e30)
+    wild = ("--generator-learning-rate", 1e30, "--discriminator-learning-rate", 1e30)
+    called = call("train", "ring", *TINY["ring"], "--steps", 60, *wild)
     assert called.status == 3 and called.out == "runs/00000-ring-ring8-seed0\n"
     assert called.err.splitlines()[-1] == (
-        "jaxgan: stopped at step 1: generator/gradient_norm was not finite at step 0; no checkpoint was saved before"
+        "jaxgan: stopped at step 1: generator/adversarial was not finite at step 0; no checkpoint was saved before"
     )
     assert_mistake(call("sample", called.out.strip()), "has no checkpoint yet")
 

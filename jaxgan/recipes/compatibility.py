@@ -47,8 +47,8 @@ TRAITS: Mapping[str, Trait] = {
 
 INCOMPATIBLE: Mapping[tuple[str, str], str] = {
     ("a gradient penalty", "a discriminator that couples the batch"): (
-        "a gradient penalty needs a discriminator that treats examples one by one: choose "
-        "--discriminator-normalization layer or none, and --minibatch none"
+        "a gradient penalty needs a discriminator that treats examples one by one, and batch normalization and "
+        "--minibatch couple them: choose --discriminator-normalization layer or none, and --minibatch none"
     ),
     ("consistency", "points instead of images"): (
         "consistency shifts and mirrors images, and these are points: leave --consistency-weight at 0"

@@ -13,8 +13,6 @@ from jaxgan.arrays import Batch, Metrics
 from jaxgan.game import Game, State, make_step
 
 AXIS = "data"
-# floating-point operations of a step: between dcgan on 8x8 images (a loss) and on 28x28 (a gain)
-WORTH_SPLITTING_ON_CPU = 2e9
 
 
 def configure_backend() -> None:
@@ -33,12 +31,11 @@ def configure_backend() -> None:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
-def choose_devices(requested: int | None, batch_size: int, operations: float) -> list[jax.Device]:
+def choose_devices(requested: int | None, batch_size: int) -> list[jax.Device]:
     """The devices to train on: `requested` of them, or as many as help.
 
-    operations: floating-point operations of a step. On accelerators all devices that divide the
-    batch. On CPU, splitting a batch over cores speeds up heavy steps by a tenth or two, and slows
-    down light ones by up to a half.
+    On accelerators all devices that divide the batch. On CPU one, which uses all cores by itself:
+    splitting a batch over more was slower, or no faster, for every net of experiments/benchmark_cpu.py.
     """
     devices = jax.local_devices()
     if requested is not None:
@@ -47,7 +44,7 @@ def choose_devices(requested: int | None, batch_size: int, operations: float) ->
         if batch_size % requested:
             raise ValueError(f"--devices {requested} does not divide the batch of {batch_size}")
         return devices[:requested]
-    if devices[0].platform == "cpu" and operations < WORTH_SPLITTING_ON_CPU:
+    if devices[0].platform == "cpu":
         return devices[:1]
     return devices[: max(n for n in range(1, len(devices) + 1) if batch_size % n == 0)]
 

@@ -88,7 +88,7 @@ class Program:
         self.convolutional = parallel.contains_convolution(traced.jaxpr)
         operations = float((traced.lower().cost_analysis() or {}).get("flops", 0.0))
         if members is None:
-            chosen = parallel.choose_devices(devices, stage.source.batch_size, operations)
+            chosen = parallel.choose_devices(devices, stage.source.batch_size)
             self.mesh = parallel.data_mesh(chosen)
         else:
             self.layout = population.choose_layout(len(members), devices, platform, operations, self.convolutional)

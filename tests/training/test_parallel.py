@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import flax.linen as nn
 import jax
@@ -13,21 +14,22 @@ from jaxgan.training import parallel
 
 
 @pytest.mark.parametrize(
-    ("requested", "batch_size", "operations", "expected"),
+    ("platform", "requested", "batch_size", "expected"),
     [
-        (None, 64, 1e12, 8),
-        (None, 12, 1e12, 6),
-        (None, 7, 1e12, 7),
-        (None, 13, 1e12, 1),
-        (None, 64, 0, 1),
-        (None, 64, 1e6, 1),
-        (4, 64, 0, 4),
-        (1, 64, 1e12, 1),
-        (8, 8, 1e12, 8),
+        ("gpu", None, 64, 8),
+        ("gpu", None, 12, 6),
+        ("gpu", None, 7, 7),
+        ("tpu", None, 13, 1),
+        ("gpu", 2, 64, 2),
+        ("cpu", None, 64, 1),
+        ("cpu", 4, 64, 4),
+        ("cpu", 8, 8, 8),
     ],
 )
-def test_devices_are_as_many_as_help_and_divide_the_batch(requested, batch_size, operations, expected):
-    assert parallel.choose_devices(requested, batch_size, operations) == jax.devices()[:expected]
+def test_devices_are_as_many_as_help_and_divide_the_batch(platform, requested, batch_size, expected, monkeypatch):
+    devices = [SimpleNamespace(platform=platform, id=i) for i in range(8)]
+    monkeypatch.setattr(jax, "local_devices", lambda: devices)
+    assert parallel.choose_devices(requested, batch_size) == devices[:expected]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +42,7 @@ def test_devices_are_as_many_as_help_and_divide_the_batch(requested, batch_size,
 )
 def test_devices_that_cannot_be_had_are_refused(requested, batch_size, message):
     with pytest.raises(ValueError, match=message):
-        parallel.choose_devices(requested, batch_size, 1e12)
+        parallel.choose_devices(requested, batch_size)
 
 
 def test_a_batch_is_split_and_a_state_repeated():
