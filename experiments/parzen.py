@@ -33,7 +33,7 @@ from jaxgan.training.parallel import configure_backend
 PAPER = "Goodfellow et al. 2014, arXiv 1406.2661, Table 1"
 NOTE = "Theis et al. 2016, arXiv 1511.01844, Table 1"
 BANDWIDTHS = [float(bandwidth) for bandwidth in np.logspace(-1, 0, 10)]
-EPOCHS = {"paper": 250, "cpu": 12}
+EPOCHS = {"paper": 250, "cpu": 8}
 
 
 def main() -> None:
@@ -106,7 +106,7 @@ def _centroids(train: np.ndarray, n: int) -> np.ndarray:
     from sklearn.cluster import MiniBatchKMeans
 
     flat = train.reshape(len(train), -1)
-    return MiniBatchKMeans(n, random_state=0, n_init=1, batch_size=4096, max_iter=10).fit(flat).cluster_centers_
+    return MiniBatchKMeans(n, init="random", random_state=0, n_init=1, batch_size=4096, max_iter=5).fit(flat).cluster_centers_
 
 
 def _pixels(images: Any) -> np.ndarray:

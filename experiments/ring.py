@@ -38,7 +38,7 @@ PUBLISHED: dict[int, tuple[tuple[float, float], ...]] = {
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "paper": {},
     "cpu": {
-        "steps": 10_000,
+        "steps": 5_000,
         "generator_width": 128,
         "generator_depth": 3,
         "discriminator_width": 64,
