@@ -106,7 +106,8 @@ def _centroids(train: np.ndarray, n: int) -> np.ndarray:
     from sklearn.cluster import MiniBatchKMeans
 
     flat = train.reshape(len(train), -1)
-    return MiniBatchKMeans(n, init="random", random_state=0, n_init=1, batch_size=4096, max_iter=5).fit(flat).cluster_centers_
+    means = MiniBatchKMeans(n, init="random", random_state=0, n_init=1, batch_size=4096, max_iter=5)
+    return means.fit(flat).cluster_centers_
 
 
 def _pixels(images: Any) -> np.ndarray:
