@@ -202,7 +202,8 @@ def player(
     torch.manual_seed(0)
     w = workload
     layout = torch.channels_last if variant.channels_last else torch.contiguous_format
-    generator, discriminator = (net.to(device=device, memory_format=layout) for net in nets(w))  # type: ignore[call-overload]
+    placed: dict[str, Any] = {"device": device, "memory_format": layout}
+    generator, discriminator = (net.to(**placed) for net in nets(w))
     run_g, run_d = generator, discriminator
     if variant.compiled:
         run_g, run_d = torch.compile(generator), torch.compile(discriminator)

@@ -9,8 +9,8 @@ program. Numbers are those of the final checkpoint, on 2,500 samples.
 
 `paper` has the nets, initialisation, optimizer, batch (100 packs) and 400,000 simultaneous steps of the
 authors' code; here points are drawn anew at every step, there from a fixed set of 100,000. `cpu` has
-smaller nets and steps ten times as large, for a fraction of the time: it may show the ordering of
-the rows and nothing else, and no published number stands beside it.
+smaller nets, step sizes ten times as large and 5,000 steps: it may show the ordering of the rows and
+nothing else, and no published number stands beside it.
 """
 
 import argparse

@@ -5,7 +5,7 @@ Goodfellow et al., "Generative Adversarial Nets", 2014, arXiv 1406.2661; the dat
 
     jaxgan train ring                        all modes, in seconds
     jaxgan train ring --seeds 10             ten seeds in one program, with standard errors
-    jaxgan train ring --preset paper         PacGAN's nets and numbers, which lose modes: an accelerator
+    jaxgan train ring --preset paper         PacGAN's nets and numbers, under which GANs lose modes: an accelerator
     jaxgan train ring --preset paper --packing 2 --batch 200
 
 Points are drawn anew at every step. Expected: all eight modes and over 90 per cent of the samples
