@@ -204,7 +204,8 @@ def player(
     layout = torch.channels_last if variant.channels_last else torch.contiguous_format
     placed: dict[str, Any] = {"device": device, "memory_format": layout}
     generator, discriminator = (net.to(**placed) for net in nets(w))
-    run_g, run_d = generator, discriminator
+    run_g: Any = generator
+    run_d: Any = discriminator
     if variant.compiled:
         run_g, run_d = torch.compile(generator), torch.compile(discriminator)
     how = {"fused": {"fused": True}, "foreach": {"foreach": True}, "single": {"foreach": False}}[variant.optimizer]
