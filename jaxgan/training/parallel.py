@@ -70,9 +70,10 @@ def shard_batch(batch: Batch, mesh: Mesh) -> Batch:
 def compiler_options(platform: str, num_devices: int) -> dict[str, str | bool] | None:
     """Compiler options that help here, and None where there are none.
 
-    On one CPU device, XLA's convolutions through YNNPACK run on a single core: it is kept for
-    reductions alone, which are many times slower without it. On several devices the option ends in
-    collectives that wait for each other for ever. Compilers that do not know it are left alone.
+    On one CPU device, XLA's convolutions through YNNPACK run on a single core, and its products of large
+    batches are slower: it is kept for reductions alone, which are many times slower without it. On
+    several devices the option ends in collectives that wait for each other for ever. Compilers that do
+    not know it are left alone.
     """
     if platform != "cpu" or num_devices > 1:
         return None

@@ -97,7 +97,7 @@ class Program:
         self.whole = parallel.replicated(self.mesh)
         self.streamed = isinstance(stage.source, HostSource)
         self.stepwise = self.streamed or (platform == "cpu" and self.convolutional)
-        self.options = parallel.compiler_options(platform, len(chosen)) if self.convolutional else None
+        self.options = parallel.compiler_options(platform, len(chosen))
         self.arrays = None if isinstance(stage.source, HostSource) else self.put(dict(stage.source.arrays))
         self._streams: dict[int, tuple[int, Any]] = {}
         self._played: Callable[..., Carry] = self._loop()
