@@ -21,17 +21,18 @@ import numpy as np
 
 import jaxgan
 from jaxgan import recipes
-from jaxgan.config import Options, RequestError, changed, settings
+from jaxgan.config import Options, RequestError, changed, finite, settings
 from jaxgan.data.images import Images
 from jaxgan.data.source import DeviceSource
+from jaxgan.evaluate import draw_evidence, evaluate
 from jaxgan.evaluation.report import write_report
 from jaxgan.game import State
 from jaxgan.recipes.dataset import Data, describe, open_data
 from jaxgan.recipes.feature_nets import feature_net
 from jaxgan.recipes.folder import (
-    BrokenMember,
     Place,
     Run,
+    check_unchanged,
     find_members,
     load,
     make_groups,
@@ -129,9 +130,9 @@ def prepare(recipe: str, config: Any, options: Options, members: tuple[Place, ..
     return Request(recipe, config, options, data, made, initial, members, groups)
 
 
-def plan(options: Options, quiet: bool = False) -> Plan:
+def plan(options: Options, quiet: bool = False, minutes: float | None = None) -> Plan:
     names = {field.name for field in dataclasses.fields(Plan)} & {field.name for field in dataclasses.fields(Options)}
-    return Plan(**{name: getattr(options, name) for name in names}, quiet=quiet)
+    return Plan(**{name: getattr(options, name) for name in names}, quiet=quiet, minutes=minutes)
 
 
 def dry_run(request: Request) -> str:
@@ -168,11 +169,16 @@ def dry_run(request: Request) -> str:
     return "\n".join(lines)
 
 
-def start(request: Request, command: Sequence[str] | None = None, quiet: bool = False) -> tuple[Path, Outcome]:
-    """Makes the run's folder and trains; the folder and how it ended."""
+def start(
+    request: Request, command: Sequence[str] | None = None, quiet: bool = False, minutes: float | None = None
+) -> tuple[Path, Outcome]:
+    """Makes the run's folder and trains; the folder and how it ended.
+
+    minutes: stop after so many, saved: `resume` goes on.
+    """
     options = request.options
     if request.recipe.generate is not None and isinstance(request.data, Images):
-        feature_net(options, request.data)  # trained now if it is not cached: no evaluation should wait for it
+        feature_net(options.features, request.data)  # trained now if it is not cached: no evaluation should wait for it
     directory = _make_folder(options, request)
     try:
         write_description(directory, request.recipe_name, request.config, options, request.data, request.members)
@@ -181,18 +187,19 @@ def start(request: Request, command: Sequence[str] | None = None, quiet: bool = 
     except OSError as error:
         raise CheckpointError(f"could not write to {directory}: {error.strerror}") from error
     with _locked(directory):
-        outcome = _fit(request, directory, quiet, resume=False, initial=request.initial)
+        outcome = _fit(request, directory, plan(options, quiet, minutes), resume=False, initial=request.initial)
+        _measure(request, directory, outcome, quiet)
         _report(directory)
     return directory, outcome
 
 
-def resume(directory: Path, steps: int | None = None, quiet: bool = False) -> Outcome:
-    """Continues a run from its newest intact checkpoint; with `steps`, up to another length."""
+def resume(directory: Path, steps: int | None = None, quiet: bool = False, minutes: float | None = None) -> Outcome:
+    """Continues a run from its newest intact checkpoint; with `steps`, up to another length. minutes: see `start`."""
     description = read_description(directory)
     options = description.options if steps is None else replace(description.options, steps=steps)
     options = replace(options, resume_from=None)
     request = prepare(description.recipe, description.config, options, description.members)
-    _check_unchanged(directory, description.data, request.data)
+    check_unchanged(directory, description.data, request.data)
     with _locked(directory):
         has_checkpoint = bool(Checkpoints(directory / "checkpoints").steps())
         reached = Checkpoints(directory / "checkpoints").steps()[-1] if has_checkpoint else 0
@@ -207,64 +214,19 @@ def resume(directory: Path, steps: int | None = None, quiet: bool = False) -> Ou
             say(f"{directory} has no finished checkpoint: it begins anew")
         if not has_checkpoint and description.options.resume_from is not None:
             initial = load(description.options.resume_from).state
-        outcome = _fit(request, directory, quiet, resume=has_checkpoint, initial=initial)
+        if reached < options.steps:
+            # what was measured of the end that this run no longer has
+            (directory / "evaluations.jsonl").unlink(missing_ok=True)
+        outcome = _fit(request, directory, plan(options, quiet, minutes), resume=has_checkpoint, initial=initial)
+        _measure(request, directory, outcome, quiet)
         _report(directory)
     return outcome
 
 
-def _fit(request: Request, directory: Path, quiet: bool, resume: bool, initial: State | None) -> Outcome:
-    options = request.options
+def _fit(request: Request, directory: Path, plan: Plan, resume: bool, initial: State | None) -> Outcome:
     if request.groups:
-        return fit_population(request.groups, directory, plan(options, quiet), resume, initial)
-    return fit(request.recipe, directory, plan(options, quiet), options.seed, resume, initial)
-
-
-def evaluate(
-    directory: Path,
-    n: int | None = None,
-    seed: int = 0,
-    features: str | None = None,
-    checkpoint: str = "final",
-    member: int | None = None,
-) -> dict[str, Any]:
-    """The evaluations of a run's recipe on one of its checkpoints: {"step", evaluation: values}.
-
-    member: of a population; None for all of them: {"step", "members": [{"member", "seed", "values",
-    evaluation: values}]}, those left out whose weights are not finite.
-    """
-    description = read_description(directory)
-    if member is None and description.members:
-        found: list[dict[str, Any]] = []
-        for place in description.members:
-            try:
-                one = evaluate(directory, n, seed, features, checkpoint, place.member)
-            except BrokenMember as error:
-                say(str(error))
-                continue
-            kept = {name: value for name, value in one.items() if name not in ("run", "checkpoint", "seed", "step")}
-            found.append({"member": place.member, "seed": place.seed, "values": dict(place.values), **kept})
-        if not found:
-            raise RequestError(f"{directory} has no member with finite weights at checkpoint {checkpoint}")
-        head = {"run": str(directory), "checkpoint": checkpoint, "step": one["step"], "seed": seed}
-        return {**head, "members": found}
-    run = load(directory, checkpoint, member)
-    options = replace(
-        run.options,
-        evaluate_samples=run.options.evaluate_samples if n is None else n,
-        features=run.options.features if features is None else features,
-    )
-    data = open_data(options)
-    _check_unchanged(directory, run.data, data)
-    recipe = recipes.find(run.recipe_name).make(run.config, options, data)
-    key = jax.random.key(seed)
-    return {
-        "run": str(directory),
-        "checkpoint": checkpoint,
-        "step": run.step,
-        **({} if run.member is None else {"member": run.member}),
-        "seed": seed,
-        **{name: dict(evaluation(run.state, key)) for name, evaluation in recipe.evaluations.items()},
-    }
+        return fit_population(request.groups, directory, plan, resume, initial)
+    return fit(request.recipe, directory, plan, request.options.seed, resume, initial)
 
 
 def count_parameters(params: Mapping[str, Any]) -> dict[str, int]:
@@ -278,13 +240,31 @@ def num_bytes(tree: Any) -> int:
     )
 
 
-def _check_unchanged(directory: Path, described: Mapping[str, Any], data: Data) -> None:
-    now = describe(data)
-    if now != dict(described):
-        raise RequestError(
-            f"the data of {directory} have changed since: {described['name']} was "
-            f"{str(described['fingerprint'])[:16]}, and is {str(now['fingerprint'])[:16]}"
-        )
+def _measure(request: Request, directory: Path, outcome: Outcome, quiet: bool) -> None:
+    """The full protocol at the end of a training, on the final checkpoint and on the best: evaluations.jsonl."""
+    if outcome.stopped != "end" or "images" not in request.recipe.evaluations:
+        return
+    if not quiet:
+        say("measuring the final and the best checkpoint")
+    try:
+        found = evaluate(directory)
+    except RequestError as error:
+        say(f"not measured at the end: {error}")
+        return
+    except KeyboardInterrupt:
+        say(f"interrupted while it was measured; the training is done and saved: jaxgan evaluate {directory}")
+        return
+    rows = [
+        {"checkpoint": one["checkpoint"], "step": one["step"], **place, "evaluation": "images", **place_row["images"]}
+        for one in (found, found.get("best"))
+        if one is not None
+        for place_row in one.get("members", [one])
+        for place in [{name: place_row[name] for name in ("member",) if name in place_row}]
+    ]
+    text = "".join(json.dumps(finite(row)) + "\n" for row in rows)
+    write_atomically(directory / "evaluations.jsonl", text)
+    if not request.groups:
+        draw_evidence(directory)
 
 
 def _report(directory: Path) -> None:

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -113,6 +114,7 @@ class Checkpoints:
 
             if self._writer is None:
                 logging.getLogger("absl").setLevel(logging.CRITICAL)
+                logging.getLogger("asyncio").addFilter(_not_of_orbax)
                 self._writer = ocp.AsyncCheckpointer(ocp.PyTreeCheckpointHandler())
             self._writer.save(target, args=ocp.args.PyTreeSave(arrays))
         except Exception as error:
@@ -138,6 +140,8 @@ class Checkpoints:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
+                for folder in self.directory.glob("*.orbax-checkpoint-tmp*"):
+                    _remove(folder)
 
     def _finish(self, target: Path, seal: dict[str, Any]) -> None:
         # in a thread of ours: orbax's own callback runs before the folder gets its final name
@@ -244,11 +248,24 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _not_of_orbax(record: logging.LogRecord) -> bool:
+    # when a write fails, those of its tasks that nobody waits for any more log tracebacks; the error itself we report
+    return "orbax" not in record.getMessage()
+
+
 def _failed(target: Path, error: Exception) -> CheckpointError:
     # orbax's half-written folder has a longer name, and its space may be what is lacking
     for folder in target.parent.glob(f"{target.name}*"):
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
     return CheckpointError(f"could not write checkpoint {target}: {_first_line(error)}")
+
+
+def _remove(folder: Path, tries: int = 40) -> None:
+    for _ in range(tries):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.05)  # orbax writes in parallel: what comes after the write that failed still lands here
 
 
 def _first_line(error: Exception) -> str:

@@ -55,10 +55,10 @@ class RunLog:
         self._began = time.perf_counter()
 
     def row(self, step: int, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Adds one row; numbers become floats (None if not finite), and `seconds` since the run began is added."""
+        """Adds one row, with `seconds` since the run began; numbers become floats (None if not finite), lists stay."""
         row: dict[str, Any] = {"step": step, "seconds": round(self._before + time.perf_counter() - self._began, 3)}
         for name, value in values.items():
-            if not isinstance(value, (str, int)) and value is not None:
+            if not isinstance(value, (str, int, list)) and value is not None:
                 value = float(value) if math.isfinite(value) else None
             row[name] = value
         self.rows.append(row)

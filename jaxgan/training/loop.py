@@ -32,7 +32,7 @@ class Plan:
     """When the loop does what, in steps; 0 means only at the end (log: never).
 
     keep: checkpoints kept besides the best. on_collapse: "warn", "stop" or "rollback".
-    quiet: no display.
+    quiet: no display. minutes: stop then, saved, at the latest one chunk later; None for never.
     """
 
     log_every: int = 50
@@ -43,11 +43,12 @@ class Plan:
     on_collapse: str = "warn"
     devices: int | None = None
     quiet: bool = False
+    minutes: float | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How training ended: at `step`, in `state`, `stopped` by "end", "nan", "collapse", "SIGINT" or "SIGTERM".
+    """How training ended: at `step`, in `state`, `stopped` by "end", "nan", "collapse", "time", "SIGINT" or "SIGTERM".
 
     state: for a population that of its first member.
     """
@@ -107,9 +108,10 @@ def _train(session: "_Session", resume: bool, initial: State | None) -> Outcome:
                     continue
                 session.draw()
                 score = session.evaluate()
-                session.save(score, at_once=bool(interrupted))
-                if interrupted and session.step < session.end:
-                    raise _Stop(interrupted[0], f"saved at step {session.step}")
+                stopped = interrupted[0] if interrupted else "time" if session.out_of_time() else None
+                session.save(score, at_once=stopped is not None)
+                if stopped is not None and session.step < session.end:
+                    raise _Stop(stopped, f"saved at step {session.step}")
         return Outcome(session.step, session.first_state(), "end")
     except _Stop as stop:
         return Outcome(session.step, session.first_state(), *stop.args)
@@ -210,6 +212,7 @@ class _Session:
         self.rate, self.busy, self.played = 0.0, 0.0, 0
         self.broken: set[int] = set()
         self.alarm: str | None = None
+        self.deadline = None if plan.minutes is None else time.monotonic() + 60 * plan.minutes
 
     # -- beginnings ----------------------------------------------------------------------------------
 
@@ -393,6 +396,9 @@ class _Session:
 
     def _named(self, member: Member) -> dict[str, Any]:
         return {} if self.alone else {"member": member.number}
+
+    def out_of_time(self) -> bool:
+        return self.deadline is not None and time.monotonic() >= self.deadline
 
     def close(self) -> None:
         self.progress.close()

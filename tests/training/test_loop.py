@@ -226,7 +226,8 @@ def test_a_run_compiles_in_its_first_interval_only(kind: str, tmp_path: Path) ->
         def count(rows: Sequence[Mapping[str, Any]]) -> None:
             counts.append(len(compiled))
 
-        fit(Recipe((KINDS[kind](24),), alarm=count), tmp_path, replace(PLAN, save_every=0), seed=0)
+        # an evaluation is a program of its own
+        fit(Recipe((KINDS[kind](24),), alarm=count), tmp_path, replace(PLAN, save_every=0, evaluate_every=0), seed=0)
     assert counts[0] > 0 and set(counts) == {counts[0]}, compiled
 
 
@@ -480,6 +481,21 @@ def test_the_first_signal_saves_and_the_second_is_somebody_elses(tmp_path: Path)
     assert fit(tiny(alarm=interrupt_at(12)), tmp_path / "last", PLAN, seed=0).stopped == "end"
 
 
+def test_a_slice_of_a_run_ends_in_time_and_the_next_goes_on(tmp_path: Path) -> None:
+    whole, sliced = tmp_path / "whole", tmp_path / "sliced"
+    whole.mkdir()
+    sliced.mkdir()
+    fit(tiny(), whole, PLAN, seed=0)
+    outcome = fit(tiny(), sliced, replace(PLAN, minutes=1e-9), seed=0)
+    assert (outcome.stopped, outcome.step, outcome.message) == ("time", 1, "saved at step 1")
+    while outcome.stopped == "time":
+        reached = outcome.step
+        outcome = fit(tiny(), sliced, replace(PLAN, minutes=1e-9), seed=0, resume=True)
+        assert outcome.step > reached
+    assert (outcome.stopped, outcome.step) == ("end", 12)
+    assert_same_run(whole, sliced)
+
+
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "samples").write_text("in the way")
     with pytest.raises(CheckpointError, match="could not write to"):
@@ -490,7 +506,7 @@ INTERRUPTED = {
     "ring": shlex.split(
         "--steps 3000 --save-every 400 --log-every 50 --sample-every 300 --evaluate-every 1000 --keep 2"
     ),
-    "dcgan": shlex.split("--steps 1500 --save-every 200 --log-every 50 --sample-every 300 --discriminator-steps 2"),
+    "dcgan": shlex.split("--steps 900 --save-every 120 --log-every 50 --sample-every 300 --discriminator-steps 2"),
 }
 
 
