@@ -134,15 +134,48 @@ def extragradient(game: Game, step_size: Number | None = None) -> Game:
         return ahead
 
     def extrapolated(update: Update) -> LossFn:
+        @jax.custom_vjp
         def compute(params: Mapping[str, Params], inputs: LossInput) -> tuple[Array, LossOutput]:
-            ahead = jax.lax.stop_gradient(look_ahead(jax.lax.stop_gradient(params), inputs))
-            own = {name: _value_and_slope(ahead[name], params[name]) for name in update.players}
-            return update.loss({**ahead, **own}, inputs)
+            return update.loss(look_ahead(params, inputs), inputs)
 
+        def forward(params: Mapping[str, Params], inputs: LossInput) -> Any:
+            ahead = look_ahead(params, inputs)
+            movers = {name: ahead[name] for name in update.players}
+            return jax.value_and_grad(lambda own: update.loss({**ahead, **own}, inputs), has_aux=True)(movers)
+
+        # the slope of a move is the gradient at the other point; the slope of that gradient, which `jacobian`
+        # and `step_jacobian` take, goes through the look-ahead, so that a stop_gradient there will not do
+        def backward(gradient: Any, cotangent: Any) -> Any:
+            own = jax.tree.map(lambda g: (cotangent[0] * g).astype(g.dtype), gradient)
+            return dict.fromkeys(game.players) | own, None
+
+        compute.defvjp(forward, backward)
         return compute
 
     updates = tuple(replace(update, loss=extrapolated(update)) for update in game.updates)
     return replace(game, updates=updates, simultaneous=True)
+
+
+def without_schedules(game: Game, step: int, horizon: int = 720) -> Game:
+    """The game whose field is that of `game` on average over its schedules: every update runs at every step.
+
+    Each loss is weighted with the share of the `horizon` steps from `step` on which its update runs:
+    1/5 for the generator of n_critic 5, and 1/16 for a lazy penalty that counts 16-fold on every 16th step.
+    720 is a multiple of most intervals. Steps of vanishing size follow this field.
+    """
+
+    def weighted(update: Update) -> Update:
+        if update.when is None:
+            return update
+        share = sum(bool(update.when(s)) for s in range(step, step + horizon)) / horizon
+
+        def compute(params: Mapping[str, Params], inputs: LossInput) -> tuple[Array, LossOutput]:
+            value, output = update.loss(params, inputs)
+            return share * value, output
+
+        return replace(update, loss=compute, when=None)
+
+    return replace(game, updates=tuple(weighted(update) for update in game.updates))
 
 
 # -- the field and its derivatives -----------------------------------------------------------------
@@ -179,6 +212,25 @@ def spectrum(game: Game, state: State, batch: Batch) -> np.ndarray:
     simultaneous gradient descent has the eigenvalues 1 + h * spectrum.
     """
     return np.sort_complex(np.linalg.eigvals(np.asarray(jacobian(game, state, batch))))
+
+
+def jacobian_product(game: Game, state: State, batch: Batch, direction: Array) -> Array:
+    """`jacobian` times `direction` [n], without the matrix: [n]. It may be jitted, with the game closed over.
+
+    Reverse over reverse, because the convolutions written for the CPU have no forward mode: the
+    pullback u -> J^T u is linear in u, and its own pullback is v -> J v. As in `jacobian`,
+    what a loss puts behind a stop_gradient counts as constant, such as the singular vectors of spectral
+    normalization.
+    """
+    flat, restore = ravel_pytree({name: state.params[name] for name in _moving(game)})
+
+    def velocity(flat: Array) -> Array:
+        return field(game, replace(state, params={**state.params, **restore(flat)}), batch)
+
+    with jax.default_matmul_precision("highest"):
+        _, transposed = jax.vjp(velocity, flat)
+        _, product = jax.vjp(lambda u: transposed(u)[0], jnp.zeros_like(flat))
+        return product(direction)[0]
 
 
 def step_jacobian(game: Game, state: State, batch: Batch, steps: int = 1) -> Array:

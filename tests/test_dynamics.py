@@ -1,5 +1,6 @@
 import re
 from dataclasses import fields, replace
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +9,26 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from jaxgan.dynamics import consensus, extragradient, field, jacobian, spectrum, step_jacobian, unroll, unrolled
+from jaxgan.dynamics import (
+    consensus,
+    extragradient,
+    field,
+    jacobian,
+    jacobian_product,
+    spectrum,
+    step_jacobian,
+    unroll,
+    unrolled,
+    without_schedules,
+)
+from jaxgan.evaluation.eigenvalues import leading_spectrum, quotients
 from jaxgan.game import Game, LossInput, LossOutput, Net, Player, Update, every, init_state, make_step
+from jaxgan.games.two_player import gradient_penalty, two_player
+from jaxgan.latent import normal_prior
+from jaxgan.losses.adversarial import non_saturating
+from jaxgan.losses.penalties import r1
+from jaxgan.nets import dcgan, mlp
+from jaxgan.nets.adapt import adapt
 from jaxgan.optimizers import from_hyper
 
 from .contracts.programs import jit
@@ -170,6 +189,109 @@ def test_a_player_of_two_updates_has_the_sum_of_both():
     )
     np.testing.assert_allclose(field(game, initial(game), {}), [-7.5])
     np.testing.assert_allclose(spectrum(game, initial(game), {}), [-2.5])
+
+
+# -- the leading part of the spectrum, without the matrix ------------------------------------------
+
+
+def net_game(images, spectral=False):
+    """A whole GAN with R1, small enough for its exact Jacobian, and a batch of it."""
+    prior = normal_prior(3)
+    if images:
+        shape, kind = (8, 8, 1), "image"
+        made = dcgan.Generator(shape, 1), dcgan.Discriminator(shape, 1, spectral=spectral)
+    else:
+        shape, kind = (2,), "point"
+        made = mlp.Generator(shape, width=9, depth=2), mlp.Discriminator(width=9, depth=2, spectral=spectral)
+    generator, discriminator = adapt(made[0], (3,)), adapt(made[1], shape)
+    game = two_player(
+        Player(generator, optax.sgd(0.1)),
+        Player(discriminator, optax.sgd(0.1)),
+        non_saturating,
+        prior,
+        observation=kind,
+        discriminator_terms=[gradient_penalty(r1, 0.3, discriminator)],
+    )
+    return game, {kind: jnp.asarray(np.random.default_rng(5).normal(size=(8, *shape)).clip(-1, 1))}
+
+
+def in_type(tree, dtype):
+    return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
+
+
+@cache
+def linearized(images, spectral=False):
+    """The exact Jacobian [n, n] of `net_game` in float32, and a function that multiplies by it without it."""
+    game, batch = net_game(images, spectral)
+    state, batch = in_type((initial(game), batch), np.float32)
+    product = jit(partial(jacobian_product, game))
+    return np.asarray(jit(partial(jacobian, game))(state, batch)), lambda u: np.asarray(product(state, batch, u))
+
+
+@pytest.mark.parametrize(("images", "spectral"), [(False, False), (False, True), (True, False)])
+def test_the_product_with_the_jacobian_is_that_of_the_matrix(images, spectral):
+    exact, multiply = linearized(images, spectral)
+    direction = np.random.default_rng(1).normal(size=len(exact)).astype(np.float32)
+    found, expected = multiply(direction), exact @ direction
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
+    # J^T has the same eigenvalues, and must not pass for J
+    assert np.abs(exact.T @ direction - expected).max() > 1e-2 * np.abs(expected).max()
+
+
+def test_the_product_of_a_game_in_double_precision():
+    game, batch = dirac((0.7, -1.3), gamma=0.3, saturating=False), {}
+    exact, direction = np.asarray(jacobian(game, initial(game), batch)), np.array([0.3, 1.1])
+    found = jit(partial(jacobian_product, game))(initial(game), batch, direction)
+    np.testing.assert_allclose(found, exact @ direction, rtol=1e-12)
+    assert abs(exact[0, 1] - exact[1, 0]) > 0.1
+
+
+def leading_of(values, count):
+    """Who leads by each of the three orders, of a whole spectrum, where a lead is more than the search resolves."""
+    orders = (values.real, abs(values.imag), abs(values))
+    picked = [
+        values[i] for by in orders for i in np.argsort(-by, kind="stable")[:count] if by[i] > 0.01 * abs(values).max()
+    ]
+    return np.array([value.conjugate() if value.imag < 0 else value for value in picked])
+
+
+@pytest.mark.parametrize("images", [False, True], ids=["mlp", "dcgan"])
+def test_the_leading_spectrum_of_nets_is_that_of_the_matrix(images, monkeypatch):
+    monkeypatch.setattr("jaxgan.evaluation.eigenvalues.EXACT_UP_TO", 0)
+    matrix, multiply = linearized(images)
+    exact = np.linalg.eigvals(matrix.astype(np.float64))
+    found = leading_spectrum(multiply, len(exact), 3, seed=1)
+    scale = np.abs(exact).max()
+    nearest = np.abs(found.values[:, None] - exact[None, :]).min(axis=1)
+    assert found.missing == 0 and nearest.max() < 5e-3 * scale
+    # and none that leads was overlooked
+    wanted = leading_of(exact, 3)
+    assert len(wanted) >= 5
+    assert np.abs(found.values[:, None] - wanted[None, :]).min(axis=0).max() < 5e-3 * scale
+    assert np.all(found.values.imag >= 0) and np.all(np.diff(found.values.real) <= 0)
+    assert np.allclose(np.linalg.norm(found.vectors, axis=0), 1)
+    np.testing.assert_allclose(quotients(multiply, found.vectors), found.values, atol=5e-3 * scale)
+
+
+@pytest.mark.parametrize(("gamma", "expected"), [(0.0, 0.5j), (0.3, -0.15 + 0.4769696j), (2.0, -1 + 0.75**0.5)])
+def test_dirac_gan_leads_with_the_published_eigenvalues(gamma, expected):
+    game = dirac(gamma=gamma)
+    state, product = initial(game), jit(partial(jacobian_product, game))
+    found = leading_spectrum(lambda u: product(state, {}, u), 2, 1, dtype=np.float64)
+    np.testing.assert_allclose(found.values[0], expected, atol=1e-7)
+
+
+def test_schedules_are_averaged():
+    """n_critic 5, and a lazy penalty that weighs 4 on every fourth step."""
+    lazy = Update("lazy", ("y",), lambda p, i: (4 * 0.5 * p["y"] ** 2, LossOutput()), every(4, offset=0))
+    x, y = bilinear().updates
+    game = replace(bilinear(simultaneous=False), updates=(replace(x, when=every(5)), y, lazy))
+    at = initial(game)
+    plain = without_schedules(game, 7)
+    assert all(update.when is None for update in plain.updates)
+    np.testing.assert_allclose(field(plain, at, {}), [-2.0 / 5, 1.0 - 2.0], rtol=1e-12)
+    np.testing.assert_allclose(jacobian(plain, at, {}), [[0, -1 / 5], [1, -1]], atol=1e-12)
 
 
 # -- the operator of a step ------------------------------------------------------------------------
@@ -340,6 +462,53 @@ def test_extragradient_looks_ahead_with_each_players_own_optimizer():
         w, m, s = adam(w, gradient(ahead), m, s, count)
         expected.append(w)
     np.testing.assert_allclose(play(game, steps)[1:], expected, rtol=1e-9)
+
+
+def test_the_field_of_extragradient_is_differentiated_through_its_look_ahead():
+    """A linear field M becomes M + a M^2; M is neither symmetric nor antisymmetric."""
+    m, h, ahead = np.array([[0.3, -1.2], [0.7, -0.4]]), 0.2, 0.15
+
+    def loss(i):
+        own, other = ("x", "y") if i == 0 else ("y", "x")
+        return lambda p, inputs: (-0.5 * m[i, i] * p[own] ** 2 - m[i, 1 - i] * p[own] * p[other], LossOutput())
+
+    plain = Game(
+        {name: Player(number(value), optax.sgd(h)) for name, value in (("x", 1.5), ("y", -0.6))},
+        (Update("x", ("x",), loss(0)), Update("y", ("y",), loss(1))),
+    )
+    for step_size, a in ((ahead, ahead), (None, h)):
+        game = extragradient(plain, step_size)
+        state, expected = initial(game), m + a * m @ m
+        np.testing.assert_allclose(field(game, state, {}), expected @ [1.5, -0.6], rtol=1e-12)
+        np.testing.assert_allclose(jacobian(game, state, {}), expected, rtol=1e-12)
+        np.testing.assert_allclose(step_jacobian(game, state, {}), np.eye(2) + h * expected, rtol=1e-12)
+
+
+def test_the_operator_of_an_extragradient_step_is_that_of_finite_differences():
+    """With Adam, away from the fixed point, through the parameters and the moments."""
+    game = extragradient(small_gan(optax.adam(0.05)))
+    state = started(game)
+    exact = np.asarray(jit(lambda params: step_jacobian(game, replace(state, params=params), BATCH))(state.params))
+    moving = {"params": state.params, "opt_state": state.opt_state}
+    kept, structure = jax.tree.flatten(moving)
+    floating = [jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in kept]
+    flat, restore = ravel_pytree([leaf for leaf, of in zip(kept, floating, strict=True) if of])
+
+    def play(flat):
+        given = iter(restore(flat))
+        leaves = [next(given) if of else leaf for leaf, of in zip(kept, floating, strict=True)]
+        now, _ = make_step(game)(replace(state, **jax.tree.unflatten(structure, leaves)), BATCH)
+        leaves = jax.tree.leaves({"params": now.params, "opt_state": now.opt_state})
+        return ravel_pytree([leaf for leaf, of in zip(leaves, floating, strict=True) if of])[0]
+
+    # moments first by name; step_jacobian has the parameters first
+    moments = len(flat) - len(ravel_pytree(state.params)[0])
+    order = np.r_[moments : len(flat), :moments]
+    run = jit(play)
+    # second moments are small, and positive
+    around = np.diag(1e-4 * np.abs(flat))
+    slopes = np.stack([(run(flat + h) - run(flat - h)) / (2 * np.sum(h)) for h in around], axis=1)
+    np.testing.assert_allclose(exact, slopes[np.ix_(order, order)], rtol=1e-5, atol=1e-6)
 
 
 def test_extragradient_reports_and_keeps_what_the_second_evaluation_found():
