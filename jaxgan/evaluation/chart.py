@@ -103,6 +103,46 @@ def line_chart(series: Sequence[Series], title: str) -> str:
     return f'<figure class="chart">{heading}{"".join(parts)}<ul class="legend">{"".join(legend)}</ul>{note}</figure>'
 
 
+@dataclass(frozen=True)
+class Point:
+    """One mark of a scatter chart, both coordinates shares in [0, 1]."""
+
+    label: str
+    x: float
+    y: float
+
+
+def scatter_chart(points: Sequence[Point], x_name: str, y_name: str) -> str:
+    """An HTML figure of shares against shares: both axes from 0 to 1, colours as `line_chart` has them."""
+
+    def across(x: float) -> float:
+        return LEFT + x * (WIDTH - LEFT - RIGHT)
+
+    def up(y: float) -> float:
+        return TOP + (1.0 - y) * (HEIGHT - TOP - BOTTOM)
+
+    title = f"{y_name} against {x_name}"
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(title, quote=True)}">']
+    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        y, x = up(tick), across(tick)
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 3.5:.1f}" text-anchor="end">{_tick_label(tick)}</text>')
+        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{_tick_label(tick)}</text>')
+    legend = []
+    for place, point in enumerate(points):
+        colour = f"var(--line-{place % NUM_COLOURS})"
+        name = html.escape(point.label)
+        if math.isfinite(point.x) and math.isfinite(point.y):
+            parts.append(
+                f'<circle cx="{across(point.x):.1f}" cy="{up(point.y):.1f}" r="5" style="fill:{colour}">'
+                f"<title>{name}</title></circle>"
+            )
+        where = f"{format_number(point.x)}, {format_number(point.y)}"
+        legend.append(f'<li><i style="background:{colour}"></i>{name} <b>{where}</b></li>')
+    heading = f"<h3>{html.escape(title)}</h3>"
+    return f'<figure class="chart">{heading}{"".join(parts)}</svg><ul class="legend">{"".join(legend)}</ul></figure>'
+
+
 def format_number(value: float) -> str:
     """A number for a table: integers whole with thousands separated, others to four significant digits."""
     if math.isnan(value):

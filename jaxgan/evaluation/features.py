@@ -28,13 +28,16 @@ class FeatureNet:
     features [n, d]; `classify` returns class probabilities [n, k] (rows sum to 1), or is None for a
     network that names no classes. Both treat each image alone (no batch statistics), for batches are
     padded. `identity` is a hex hash of the weights: numbers measured under different identities are
-    not comparable.
+    not comparable. `resizer` names how the net resizes its input, "" for one that takes it as it is.
+    `inception` is true of the published network alone: only on its features a distance is FID or KID.
     """
 
     name: str
     extract: Callable[[Array], Array]
     classify: Callable[[Array], Array] | None
     identity: str
+    resizer: str = ""
+    inception: bool = False
 
 
 def features(net: FeatureNet, images: ArrayLike, batch_size: int = 500) -> np.ndarray:
@@ -130,3 +133,18 @@ def random_conv(size: tuple[int, int, int], seed: int = 0) -> FeatureNet:
     for weight in weights:
         digest.update(np.ascontiguousarray(weight, dtype="<f4").tobytes())
     return FeatureNet(f"random-conv-{seed}", extract, None, digest.hexdigest())
+
+
+def pixels(size: tuple[int, int, int]) -> FeatureNet:
+    """The pixels themselves as features, for images of `size` (height, width, channel); d = height * width * channel.
+
+    Distances on them see exact copies and mean colours and nothing that a person would: a picture moved by one
+    pixel is far away. For a check, or for the desperate. Raises ValueError for images of another size.
+    """
+
+    def extract(images: Array) -> Array:
+        if images.shape[1:] != size:
+            raise ValueError(f"pixels was built for images of {size}, got {images.shape[1:]}")
+        return images.reshape(len(images), -1)
+
+    return FeatureNet("pixels", extract, None, hashlib.sha256(repr(size).encode()).hexdigest())

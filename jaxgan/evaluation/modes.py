@@ -1,12 +1,14 @@
 """Which modes a generator found, and how far its points are from the data: toys, and images under a classifier."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 
 def mode_statistics(
     samples: ArrayLike, means: ArrayLike, deviation: ArrayLike, threshold: float = 3.0
-) -> dict[str, float | int]:
+) -> dict[str, Any]:
     """Modes found, share of good samples and imbalance, against a mixture of isotropic Gaussians.
 
     `samples` [n, d]; `means` [k, d]; `deviation` > 0, one for all modes or [k], in the samples' units. Each sample
@@ -18,7 +20,8 @@ def mode_statistics(
       has 1 - exp(-threshold^2 / 2) = 0.989 at threshold 3;
     - ``reverse_kl`` (nats): KL(histogram of the high-quality samples over modes, uniform) = log k - entropy,
       in [0, log k]. With no high-quality sample it is ``inf``: worse than every histogram, and, unlike NaN,
-      not skipped by an average.
+      not skipped by an average;
+    - ``per_mode`` (list of k ints): high-quality samples of each mode, in the order of `means`.
 
     Samples that are not finite count in n and are never of high quality. Raises ValueError for shapes
     that disagree. Lin, Khetan, Fanti, Oh, "PacGAN", 2018, arXiv 1712.04086, by the
@@ -41,6 +44,7 @@ def mode_statistics(
         "modes": int((histogram > 0).sum()),
         "high_quality": len(counted) / len(samples),
         "reverse_kl": _divergence(histogram, np.full(num_modes, 1.0 / num_modes)),
+        "per_mode": histogram.tolist(),
     }
 
 
@@ -79,6 +83,35 @@ def class_statistics(
         "classes": int((histogram > 0).sum()),
         "class_kl": _divergence(histogram, expected),
         "num_classes": num_classes,
+    }
+
+
+def stack_statistics(labels: ArrayLike, num_classes: int) -> dict[str, float | int]:
+    """Combinations of classes found among stacked images, from the class that a classifier gave to each channel.
+
+    labels: integers [n, channels] in [0, num_classes); a mode is one of the num_classes^channels rows that can
+        be. Every image counts, however sure the classifier was. Returns
+
+    - ``modes`` (int): combinations seen at least once;
+    - ``reverse_kl`` (nats): KL(histogram over modes, uniform) = log(num_modes) - entropy, in [0, log(num_modes)].
+      Biased upwards by about (num_modes - 1) / 2n: 0.02 for 25,600 perfect samples of 1,000 modes;
+    - ``num_modes``: num_classes^channels.
+
+    The counts of Stacked MNIST: Metz et al., "Unrolled GAN", 2017, arXiv 1611.02163, section 3.3; Lin et al.,
+    "PacGAN", 2018, arXiv 1712.04086, section 4.3. Raises ValueError for labels out of range.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 2 or 0 in labels.shape or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be integers [n, channels], got {labels.dtype} {labels.shape}")
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise ValueError(f"labels lie in 0..{num_classes - 1}, got {labels.min()} to {labels.max()}")
+    num_modes = num_classes ** labels.shape[1]
+    places = num_classes ** np.arange(labels.shape[1])[::-1]
+    histogram = np.bincount(labels @ places, minlength=num_modes)
+    return {
+        "modes": int((histogram > 0).sum()),
+        "reverse_kl": _divergence(histogram, np.full(num_modes, 1.0 / num_modes)),
+        "num_modes": num_modes,
     }
 
 

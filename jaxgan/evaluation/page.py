@@ -184,4 +184,13 @@ figcaption { margin-top: 4px; overflow-wrap: anywhere; }
   font-size: 13px; }
 .legend li { overflow-wrap: anywhere; }
 .legend i { display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin-right: 6px; }
+@media print {
+  :root { color-scheme: light; --page: #ffffff; --card: #ffffff; --ink: #000000; --soft: #44464d; --rule: #c8c8c4;
+    --accent: #2b5fd9; --caution: #9a5b00; --caution-page: #ffffff; --best: #e2f4e8; }
+  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  body { font-size: 10pt; } main { max-width: none; padding: 0; } section { margin-top: 18pt; }
+  h2, h3 { break-after: avoid; } figure, tr, pre { break-inside: avoid; } .scroll { overflow: visible; }
+  td, th { white-space: normal; padding-right: 6pt; } .charts { grid-template-columns: 1fr 1fr; }
+  .strip { grid-template-columns: repeat(4, 1fr); }
+}
 """

@@ -12,7 +12,21 @@ import numpy as np
 
 # The last component of a metric's name, and which way is better. A metric in neither set has no best row.
 LOWER_IS_BETTER = frozenset(
-    {"frechet_distance", "fid", "kernel_distance", "kid", "mmd2", "wasserstein", "reverse_kl", "class_kl", "nll"}
+    {
+        "frechet_distance",
+        "frechet_infinity",
+        "fid",
+        "fid_infinity",
+        "kernel_distance",
+        "kid",
+        "mmd2",
+        "wasserstein",
+        "sliced_wasserstein",
+        "reverse_kl",
+        "class_kl",
+        "nll",
+        "path_length",
+    }
 )
 HIGHER_IS_BETTER = frozenset(
     {
@@ -21,16 +35,20 @@ HIGHER_IS_BETTER = frozenset(
         "modes",
         "high_quality",
         "inception_score",
+        "classifier_score",
         "precision",
         "recall",
-        "density",
         "coverage",
         "accuracy",
         "agreement",
+        "classification_accuracy",
     }
 )
 # Spread and bookkeeping around the numbers: how they were measured, not what came out.
-PROTOCOL_FIELDS = frozenset({"features", "reference_hash", "resizer", "identity", "threshold", "subset_size"})
+PROTOCOL_FIELDS = frozenset({"features", "reference_hash", "resizer", "split", "identity", "threshold", "subset_size"})
+
+# which row it is, not what it says
+BOOKKEEPING = ("step", "seconds", "member", "seed", "checkpoint", "images")
 
 Curve = tuple[np.ndarray, np.ndarray]
 
@@ -42,7 +60,8 @@ class Record:
     Rows are as in metrics.jsonl, in order of step; `problems` says what could not be read;
     `samples` are (step, path) in order of step; `reals` is None where there is no such picture.
     `members` are those of config.json, each with "member", "seed" and "values"; none for a single run. Rows and
-    samples of a population are those of all members: `combinations` sorts them out.
+    samples of a population are those of all members: `combinations` sorts them out. `measurements` are the rows of
+    evaluations.jsonl: the full protocol at the end, on the checkpoint that each names, final or best.
     """
 
     name: str
@@ -59,6 +78,7 @@ class Record:
     reals: Path | None
     problems: tuple[str, ...]
     members: tuple[Mapping[str, Any], ...] = ()
+    measurements: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def step(self) -> int:
@@ -103,6 +123,9 @@ def read_record(run_directory: str | Path) -> Record:
         reals=reals if reals.is_file() else None,
         problems=tuple(problems),
         members=tuple(m for m in config.get("members", ()) if isinstance(m, dict) and "member" in m),
+        measurements=tuple(_read_rows(directory / "evaluations.jsonl", problems))
+        if (directory / "evaluations.jsonl").is_file()
+        else (),
     )
 
 
@@ -147,11 +170,13 @@ def combinations(record: Record) -> tuple[Combination, ...]:
         rows = [
             _averaged([one.log for one in combination.whole]),
             _averaged([one.evaluations for one in combination.whole]),
+            _averaged([one.measurements for one in combination.whole]),
         ]
         mean = replace(
             records[0],
             log=rows[0],
             evaluations=rows[1],
+            measurements=rows[2],
             events=tuple(row for one in records for row in one.events),
             members=(),
         )
@@ -218,6 +243,7 @@ def _of_member(record: Record, member: int) -> Record:
         log=mine(record.log),
         evaluations=mine(record.evaluations),
         events=mine(record.events),
+        measurements=mine(record.measurements),
         samples=tuple((step, path) for step, path in record.samples if named.search(path.stem)),
         members=(),
     )
@@ -225,17 +251,19 @@ def _of_member(record: Record, member: int) -> Record:
 
 def _averaged(members: Sequence[Sequence[Mapping[str, Any]]]) -> tuple[Mapping[str, Any], ...]:
     """Rows with the mean over the members of every number, and its standard error, at the steps that all have."""
-    tables = [{(int(row["step"]), row.get("evaluation")): row for row in rows} for rows in members]
+    tables = [
+        {(int(row["step"]), row.get("evaluation"), row.get("checkpoint")): row for row in rows} for rows in members
+    ]
     shared = [key for key in (tables[0] if tables else ()) if all(key in table for table in tables)]
     averaged = []
     for key in shared:
         rows = [table[key] for table in tables]
         mean: dict[str, Any] = {}
         for name, value in rows[0].items():
-            if name == "member" or (len(rows) > 1 and name.endswith("_error") and name[: -len("_error")] in rows[0]):
-                continue
+            if name == "member" or (name.endswith("_error") and name.removesuffix("_error") in rows[0]):
+                continue  # over subsets of samples, where that over seeds is to stand
             mean[name] = value
-            if len(rows) > 1 and name != "step" and _is_number(value) and not _is_protocol(name):
+            if len(rows) > 1 and _is_number(value) and not _is_protocol(name) and name not in ("step", "seed"):
                 over = mean_and_error([number(row.get(name)) for row in rows])
                 mean[name] = over["mean"]
                 if name != "seconds":
@@ -285,7 +313,12 @@ def summary(run_directory: str | Path) -> dict[str, Any]:
             for kind, row in last.items()
         },
         **({"population": population} if found else {}),
+        **({"measurements": [_finite(row) for row in record.measurements]} if record.measurements else {}),
     }
+
+
+def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in row.items()}
 
 
 def measured(row: Mapping[str, Any]) -> dict[str, float]:
@@ -293,7 +326,7 @@ def measured(row: Mapping[str, Any]) -> dict[str, float]:
     return {
         name: number(value)
         for name, value in row.items()
-        if name not in ("step", "seconds", "member") and not _is_protocol(name) and _is_number(value)
+        if name not in BOOKKEEPING and not _is_protocol(name) and _is_number(value)
     }
 
 
@@ -302,8 +335,27 @@ def protocol(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in row.items()
-        if name not in ("step", "seconds", "evaluation", "member") and (_is_protocol(name) or not _is_number(value))
+        if name not in (*BOOKKEEPING, "evaluation")
+        and (_is_protocol(name) or not isinstance(value, (int, float, list, type(None))))
     }
+
+
+def label_of(metric: str, row: Mapping[str, Any]) -> str:
+    """How a metric of a row is shown: a distance carries the net it was measured on, FD(classifier-mnist)."""
+    short = {"frechet_distance": "FD", "frechet_infinity": "FD-infinity", "kernel_distance": "KD"}
+    return f"{short[metric]}({row['features']})" if metric in short and "features" in row else metric
+
+
+def difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str | None:
+    """In what two evaluation rows were measured differently, or None: such rows are no comparison.
+
+    "features: classifier-mnist and random-conv-0". What only one of them says belongs to a metric that only it has.
+    """
+    one, other = protocol(a), protocol(b)
+    for name in one:
+        if name in other and one[name] != other[name]:
+            return f"{name}: {one[name]} and {other[name]}"
+    return None
 
 
 def last_evaluations(record: Record) -> dict[str, Mapping[str, Any]]:

@@ -12,18 +12,28 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.evaluation.chart import NUM_COLOURS, Series, format_number, line_chart
+from jaxgan.evaluation.chart import (
+    NUM_COLOURS,
+    Point,
+    Series,
+    format_number,
+    line_chart,
+    scatter_chart,
+)
 from jaxgan.evaluation.page import as_text, definitions, escaped, flattened, note, picture, section, table, write_page
 from jaxgan.evaluation.record import (
     Combination,
     Record,
     best_row,
     combinations,
+    difference,
     direction,
     evaluation_curves,
     final_and_best,
+    label_of,
     last_evaluations,
     log_curves,
+    mean_and_error,
     measured,
     number,
     protocol,
@@ -51,8 +61,10 @@ def write_report(run_directory: str | Path) -> Path:
     body = [
         _header(record),
         _warnings(record),
+        _measurements(record, members),
         _metrics_of_members(members) if members else _metrics(record),
         _samples_of_members(members, record) if members else _samples(record),
+        _evidence(record),
         _curves_of_members(members) if members else _curves(record),
         _configuration(record),
         _manifest(record),
@@ -85,6 +97,7 @@ def write_comparison(run_directories: Sequence[str | Path], out_path: str | Path
             ]
         ),
         _compared_metrics(runs),
+        _compared_measurements(runs),
         _compared_settings(runs),
         _compared_samples(runs),
         _compared_curves(runs),
@@ -154,6 +167,36 @@ def _warning_box(notes: Sequence[tuple[str, str]]) -> str:
     return section("Events and warnings", f"<ul>{items}</ul>", "warnings") if notes else ""
 
 
+def _measurements(record: Record, members: Sequence[Combination]) -> str:
+    """The full protocol on the final and the best checkpoint; of a population the mean over its seeds."""
+    parts = []
+    for label, runs in [(one.label, one.whole) for one in members] or [("", (record,))]:
+        rows = [row for run in runs for row in run.measurements]
+        columns = {
+            name: [row for row in rows if row.get("checkpoint") == name]
+            for name in dict.fromkeys(str(row.get("checkpoint")) for row in rows)
+        }
+        if not rows:
+            continue
+        head = "".join(
+            f"<th>{escaped(name)}, step {int(ones[0]['step']):,}</th>" if not members else f"<th>{escaped(name)}</th>"
+            for name, ones in columns.items()
+        )
+        lines = []
+        for metric in _without_errors(measured(rows[0])):
+            cells = []
+            for ones in columns.values():
+                shown = _mean(mean_and_error([number(one.get(metric)) for one in ones]))
+                cells.append(f"<td>{escaped(shown if members else _with_error(measured(ones[0]), metric))}</td>")
+            lines.append(f"<tr><th>{_metric_name(metric, label_of(metric, rows[0]))}</th>{''.join(cells)}</tr>")
+        count = f"{label}, {len(next(iter(columns.values())))} seeds" if members else "images"
+        parts.append(table(f"<tr><th>{escaped(count)}</th>{head}</tr>", lines) + note(_protocol_line(rows[0])))
+    if not parts:
+        return ""
+    spread = "mean ± standard error over training seeds" if members else "± is over subsets of these samples, not seeds"
+    return section("Evaluation at the end", "".join(parts) + note(spread))
+
+
 def _metrics(record: Record) -> str:
     parts = []
     for kind, last in last_evaluations(record).items():
@@ -170,7 +213,8 @@ def _metrics(record: Record) -> str:
             f"<tr><th>{escaped(kind)}</th><th>last, step {int(last['step']):,}</th><th>best</th><th>at step</th></tr>"
         )
         parts.append(table(head, rows) + note(_protocol_line(last)))
-    return section("Metrics", "".join(parts) or note("no evaluation was made"))
+    title = "Metrics during training" if record.measurements else "Metrics"
+    return section(title, "".join(parts) or note("no evaluation was made"))
 
 
 def _metrics_of_members(members: Sequence[Combination]) -> str:
@@ -264,6 +308,19 @@ def _samples(record: Record) -> str:
     return section("Samples", f'<div class="pair">{"".join(large)}</div>{strip}')
 
 
+def _evidence(record: Record) -> str:
+    captions = {
+        "neighbours.png": "samples (left) beside their nearest training images on the feature net",
+        "classes.png": "samples by the class that the classifier sees; black where there are none",
+    }
+    found = "".join(
+        picture(record.directory / name, caption, EMBED_BYTES)
+        for name, caption in captions.items()
+        if (record.directory / name).is_file()
+    )
+    return section("Nearest neighbours and classes", f'<div class="pair">{found}</div>') if found else ""
+
+
 def _curves(record: Record) -> str:
     """All losses in one chart; every other metric in its own, for scales differ, sorted by the prefix of its name."""
     log, evaluations = log_curves(record), evaluation_curves(record)
@@ -332,6 +389,52 @@ def _compared_metrics(runs: Mapping[str, Record]) -> str:
         else:
             parts.append(note(_protocol_line(next(row for row in rows.values() if row))))
     return section("Final metrics", "".join(parts) or note("no run was evaluated"))
+
+
+def _compared_measurements(runs: Mapping[str, Record]) -> str:
+    """Final and best checkpoint by the full protocol; no best is marked between rows measured differently."""
+    parts = []
+    for checkpoint in ("final", "best"):
+        rows = {
+            label: next((row for row in record.measurements if row.get("checkpoint") == checkpoint), None)
+            for label, record in runs.items()
+        }
+        there = {label: row for label, row in rows.items() if row is not None}
+        if not there:
+            continue
+        first_label, first = next(iter(there.items()))
+        unlike = [
+            f"{first_label} and {label} differ in {how}"
+            for label, row in there.items()
+            if (how := difference(first, row)) is not None
+        ]
+        lines = []
+        for name in _without_errors(dict.fromkeys(name for row in there.values() for name in measured(row))):
+            signed = [direction(name) * number(row.get(name)) for row in there.values()]
+            finite = [value for value in signed if math.isfinite(value)]
+            cells = []
+            for row in there.values():
+                ours = direction(name) * number(row.get(name))
+                best = not unlike and direction(name) and finite and min(finite) < ours == max(finite)
+                cell = escaped(_with_error(measured(row), name))
+                cells.append(f'<td class="best">{cell}</td>' if best else f"<td>{cell}</td>")
+            shown = name if unlike else label_of(name, first)
+            lines.append(f"<tr><th>{_metric_name(name, shown)}</th>{''.join(cells)}</tr>")
+        head = "".join(f"<th>{escaped(label)}</th>" for label in there)
+        parts.append(table(f"<tr><th>{checkpoint} checkpoint</th>{head}</tr>", lines))
+        if unlike:
+            parts.append(note(f"not comparable: {'; '.join(unlike)}", "caution"))
+        pairs = [
+            Point(label, number(row.get("precision")), number(row.get("recall")))
+            for label, row in there.items()
+            if "precision" in row
+        ]
+        parts.append(
+            note("± is over the training seeds of a population, and over subsets of the samples of a single run")
+        )
+        if checkpoint == "final" and len(pairs) > 1 and not unlike:
+            parts.append(f'<div class="charts">{scatter_chart(pairs, "precision", "recall")}</div>')
+    return section("Evaluation at the end", "".join(parts)) if parts else ""
 
 
 def _compared_settings(runs: Mapping[str, Record]) -> str:
@@ -433,9 +536,10 @@ def _protocol_line(row: Mapping[str, Any]) -> str:
     return " · ".join(f"{name}: {as_text(value)}" for name, value in protocol(row).items())
 
 
-def _metric_name(name: str) -> str:
+def _metric_name(name: str, label: str = "") -> str:
     arrow, meaning = {1: ("↑", "higher is better"), -1: ("↓", "lower is better"), 0: ("", "")}[direction(name)]
-    return f'{escaped(name)} <span class="arrow" title="{meaning}">{arrow}</span>' if arrow else escaped(name)
+    shown = escaped(label or name)
+    return f'{shown} <span class="arrow" title="{meaning}">{arrow}</span>' if arrow else shown
 
 
 def _is_loss(name: str) -> bool:

@@ -6,13 +6,14 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxgan.arrays import Array
+from jaxgan.nets.convolution import Convolution, PooledConvolution
 
 
 class Classifier(nn.Module):
     """images [batch, height, width, channel] in [-1, 1] -> (logits [batch, num_classes], features [batch, features]).
 
-    3x3 convolutions, the picture halved by average pooling until it has at most 7 pixels a side,
-    then one hidden layer, whose activations are the features. Dropout from the "noise" stream.
+    3x3 convolutions, all but the first followed by an average over 2x2 pixels, until the picture has at most 7 pixels
+    a side, then one hidden layer, whose activations are the features. Dropout from the "noise" stream.
     """
 
     num_classes: int
@@ -24,11 +25,11 @@ class Classifier(nn.Module):
     @nn.compact
     def __call__(self, images: Array, train: bool = True) -> tuple[Array, Array]:
         x, width = images.astype(self.dtype), self.width
-        x = nn.relu(nn.Conv(width, (3, 3), dtype=self.dtype)(x))
+        x = nn.relu(Convolution(width, dtype=self.dtype)(x))
         while True:
             width = min(2 * width, 256)
-            x = nn.relu(nn.Conv(width, (3, 3), dtype=self.dtype)(x))
-            x = nn.avg_pool(x, (2, 2), (2, 2))
+            even = x[:, : x.shape[1] // 2 * 2, : x.shape[2] // 2 * 2]
+            x = nn.relu(PooledConvolution(width, dtype=self.dtype)(even))
             if min(x.shape[1:3]) <= 7:
                 break
         x = nn.Dropout(self.dropout, deterministic=not train, rng_collection="noise")(x.reshape(x.shape[0], -1))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxgan.game import Net
-from jaxgan.nets import dcgan, mlp, resnet
+from jaxgan.nets import dcgan, mlp, resnet, strided
 from jaxgan.nets.adapt import adapt
 from jaxgan.nets.classifier import Classifier
 from jaxgan.nets.layers import BatchNorm, LayerNorm, MinibatchDeviation, MinibatchDiscrimination, VirtualBatchNorm
@@ -99,6 +99,18 @@ ROWS = (
             row(discriminator, family, "pair", num_classes=CLASSES, projection=False, dropout=0.3),
         )
     ),
+    *(row(build, strided, "batch", normalization=BatchNorm, coupled=True) for build in (generator, discriminator)),
+    row(
+        generator,
+        strided,
+        "5x5",
+        kernel=5,
+        full_resolution=False,
+        num_classes=CLASSES,
+        normalization=VirtualBatchNorm,
+        reference=reference,
+    ),
+    row(discriminator, strided, "5x5", kernel=5, num_classes=CLASSES, spectral=True, dropout=0.3),
     row(discriminator, mlp, "maxout", maxout=3, dropout=0.3, input_dropout=0.2, use_bias=False),
     row(discriminator, dcgan, "discrimination", in_use=True, minibatch=partial(MinibatchDiscrimination, 3, 2)),
     row(discriminator, resnet, "deviation", in_use=True, minibatch=MinibatchDeviation, mean_pooling=True),

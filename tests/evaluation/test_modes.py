@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from jaxgan.evaluation.modes import class_statistics, mode_statistics, wasserstein
+from jaxgan.evaluation.modes import class_statistics, mode_statistics, stack_statistics, wasserstein
 
 MEANS = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
 
@@ -28,7 +28,7 @@ def test_the_threshold_itself_is_outside():
 def test_nearest_by_each_modes_own_deviation():
     # 4 from mode 0 and 6 from mode 1, but 4 and 2 deviations.
     result = mode_statistics([[4.0, 0.0]], MEANS[:2], [1.0, 3.0])
-    assert result == {"modes": 1, "high_quality": 1.0, "reverse_kl": pytest.approx(np.log(2))}
+    assert result == {"modes": 1, "high_quality": 1.0, "reverse_kl": pytest.approx(np.log(2)), "per_mode": [0, 1]}
     assert mode_statistics([[4.0, 0.0]], MEANS[:2], 1.0)["high_quality"] == 0.0
 
 
@@ -43,9 +43,19 @@ def test_the_true_mixture():
 
 
 def test_nothing_counted_is_infinitely_far_and_nan_is_no_sample_of_quality():
-    assert mode_statistics([[5.0, 5.0]], MEANS, 0.5) == {"modes": 0, "high_quality": 0.0, "reverse_kl": np.inf}
+    assert mode_statistics([[5.0, 5.0]], MEANS, 0.5) == {
+        "modes": 0,
+        "high_quality": 0.0,
+        "reverse_kl": np.inf,
+        "per_mode": [0] * len(MEANS),
+    }
     result = mode_statistics([[np.nan, 0.0], [np.inf, 0.0], [10.0, 10.0]], MEANS, 0.5)
-    assert result == {"modes": 1, "high_quality": 1 / 3, "reverse_kl": pytest.approx(np.log(4))}
+    assert result == {
+        "modes": 1,
+        "high_quality": 1 / 3,
+        "reverse_kl": pytest.approx(np.log(4)),
+        "per_mode": [0, 0, 0, 1],
+    }
 
 
 def test_wrong_modes_are_refused():
@@ -136,3 +146,34 @@ def test_wasserstein_refuses_other_problems():
         wasserstein(np.zeros((3, 2)), np.zeros((3, 1)))
     with pytest.raises(ValueError, match="not finite"):
         wasserstein(np.zeros((2, 2)), [[np.nan, 0.0], [0.0, 0.0]])
+
+
+def test_stacks_counted_by_another_route():
+    """Against a set of triples and scipy's divergence of their counts."""
+    labels = np.random.default_rng(3).geometric(0.4, (3000, 3)).clip(max=10) - 1
+    triples, counts = np.unique(labels, axis=0, return_counts=True)
+    found = stack_statistics(labels, 10)
+    assert (found["modes"], found["num_modes"]) == (len(triples), 1000) and 100 < len(triples) < 900
+    divergence = scipy.stats.entropy(np.r_[counts, np.zeros(1000 - len(counts))], np.ones(1000))
+    np.testing.assert_allclose(found["reverse_kl"], divergence, rtol=1e-12)
+
+
+def test_stacks_at_both_ends():
+    every = np.stack(np.meshgrid(*[np.arange(4)] * 2), -1).reshape(-1, 2)
+    assert stack_statistics(every, 4) == {"modes": 16, "reverse_kl": 0.0, "num_modes": 16}
+    one = stack_statistics([[2, 3]] * 5, 4)
+    assert one["modes"] == 1
+    np.testing.assert_allclose(one["reverse_kl"], np.log(16), rtol=1e-12)
+    # the order of the channels counts
+    assert stack_statistics([[0, 1], [1, 0]], 4)["modes"] == 2
+
+
+def test_wrong_stacks_are_refused():
+    for labels, message in (
+        ([0, 1], "n, channels"),
+        ([[0.5]], "integers"),
+        ([[4, 0]], "0..3, got 0 to 4"),
+        ([[-1, 0]], "got -1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            stack_statistics(labels, 4)

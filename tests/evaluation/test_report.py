@@ -314,3 +314,38 @@ def test_populations_are_compared_by_their_values(tmp_path):
     page = Page(write_comparison([population(tmp_path)], tmp_path / "out.html"))
     page.loads_nothing()
     assert "2 runs compared" in page.text and "run: w 0.5" in page.text and "run: w 2.0 20 4 ± 3" in page.text
+
+
+def test_what_was_measured_at_the_end_of_a_population_is_over_its_seeds(tmp_path):
+    run = population(tmp_path)
+    scores = {0: 2.0, 1: 4.0, 2: 3.0, 3: 7.0, 5: 1.0}
+    rows = [
+        {"checkpoint": "final", "step": 20, "member": member, "evaluation": "images", "frechet_distance": value}
+        | {"kernel_distance": 1.0, "kernel_distance_error": 0.25, "features": "classifier-x", "n_fake": 50}
+        for member, value in scores.items()
+    ]
+    (run / "evaluations.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    page = Page(write_report(run))
+    page.loads_nothing()
+    assert "FD(classifier-x) ↓ 3 ± 0.5774" in page.text and "FD(classifier-x) ↓ 4 ± 3" in page.text
+    # all seeds had the same: that is no deviation, whatever the error of one evaluation
+    assert "KD(classifier-x) ↓ 1 ± 0" in page.text and "over training seeds" in page.text
+    # the best checkpoint may be the final one: two rows of one step
+    rows += [{**row, "checkpoint": "best", "frechet_distance": row["frechet_distance"] / 2} for row in rows]
+    (run / "evaluations.jsonl").write_text("".join(json.dumps({**row, "seed": 0}) + "\n" for row in rows))
+    compared = Page(write_comparison([run], tmp_path / "out.html"))
+    assert "final checkpoint run: w 0.5 run: w 2.0 FD(classifier-x) ↓ 3 ± 0.5774 4 ± 3" in compared.text
+    assert "best checkpoint run: w 0.5 run: w 2.0 FD(classifier-x) ↓ 1.5 ± 0.2887 2 ± 1.5" in compared.text
+    # which row it is has no mean
+    assert "seed_error" not in compared.text and "seed_error" not in Page(write_report(run)).text
+
+
+def test_a_metric_that_one_run_lacks_still_has_a_best_among_the_others(tmp_path):
+    runs = []
+    for name, agreement in (("none", None), ("low", 0.5), ("high", 0.75)):
+        run = make_run(tmp_path / name)
+        row = {"checkpoint": "final", "step": 5, "evaluation": "images", "agreement": agreement, "features": "f"}
+        (run / "evaluations.jsonl").write_text(json.dumps(row) + "\n")
+        runs.append(run)
+    source = write_comparison(runs, tmp_path / "out.html").read_text()
+    assert '<td class="best">0.75</td>' in source and '<td class="best">0.5</td>' not in source
