@@ -1,4 +1,4 @@
-"""The command line: ``jaxgan train | resume | sample | interpolate | evaluate | report | list | data``.
+"""The command line: ``jaxgan train | resume | sample | interpolate | evaluate | spectrum | report | list | data``.
 
 Light until it knows what is asked: help and `list` answer without importing JAX. Mistakes in the
 request end with one line on standard error and status 2, interruptions with 130 or 143 (saved),
@@ -6,6 +6,7 @@ NaN or collapse with 3, and a disk that cannot be written with 1.
 """
 
 import dataclasses
+import inspect
 import json
 import signal
 import sys
@@ -26,7 +27,8 @@ usage: jaxgan COMMAND ...
   resume RUN       go on with an interrupted run
   sample RUN       generated examples as a picture, an archive or a folder
   interpolate RUN  the path between latents as a strip and an animation
-  evaluate RUN     measure what was trained
+  evaluate WHAT    metrics of a run, or of a folder or archive of images
+  spectrum RUN     eigenvalues of the game: does it converge, rotate or diverge?
   report RUN ...   one page about a run, or one that compares several
   list             the systems there are
   data             the data sets there are, and where they lie
@@ -132,8 +134,14 @@ def _ended(directory: Path, outcome: Any) -> int:
     from jaxgan.evaluation.record import summary
 
     found = summary(directory)
-    for name, value in found["metrics"].items():
-        print(f"{name:32} {value:.4g}" if isinstance(value, float) else f"{name:32} {value}", file=sys.stderr)
+    ends = {row["checkpoint"]: row for row in found.get("measurements", [])}
+    if ends and "population" not in found:
+        final = {"run": "", "checkpoint": "final", "step": ends["final"]["step"], "images": ends["final"]}
+        best = {"best": {"step": ends["best"]["step"], "images": ends["best"]}} if "best" in ends else {}
+        print("\n".join(_evaluation_lines([final | best])[3:]), file=sys.stderr)
+    else:
+        for name, value in found["metrics"].items():
+            print(f"{name:32} {value:.4g}" if isinstance(value, float) else f"{name:32} {value}", file=sys.stderr)
     for line in _member_table(found.get("population", [])):
         print(line, file=sys.stderr)
     print(f"report: {directory / 'report.html'}", file=sys.stderr, flush=True)
@@ -320,46 +328,189 @@ def interpolate(arguments: list[str]) -> int:
 def evaluate(arguments: list[str]) -> int:
     @dataclass(frozen=True)
     class Evaluate:
-        """Measures what was trained with the evaluations of its recipe."""
+        """Measures a run, or any folder or archive of images, and says how."""
 
-        run: Annotated[Path, _positional()]
-        """Folder of the run."""
+        what: Annotated[Path, _positional()]
+        """Folder of a run, folder of images, or archive (.npz)."""
+        reference: str | None = None
+        """What images are compared with: a data set, a run, a folder or an archive; of a run by default its data."""
+        metrics: tuple[str, ...] = ()
+        """What is measured, see above."""
+        split: Literal["train", "test"] = "train"
+        """Part of the reference that is compared with."""
         n: int | None = None
-        """Generated samples; by default as in training."""
+        """Generated images; by default as in training, or all that the folder holds."""
         seed: int = 0
-        """Of the samples."""
+        """Of the samples and of subsets of them."""
         features: str | None = None
-        """auto, classifier, random-conv, or the folder of a classifier run; by default as in training."""
+        """auto, classifier, inception, random-conv, pixels, the folder of a classifier run, a file of Inception weights
+        (.pth), or dinov2:FILE; by default as in training."""
+        resizer: Literal["tf1", "clean"] = "tf1"
+        """How Inception's input is resized: as the published FID does, or with antialiasing."""
+        resamplings: int = 1
+        """Sets of samples of each checkpoint: mean and deviation over them, which is not that over training seeds."""
         member: int | None = None
         """Of a population; by default all, and their mean with its standard error."""
-        checkpoint: str = "final"
-        """final, best, or a step."""
+        checkpoint: str = "both"
+        """both (final and best), final, best, or a step."""
+        data_dir: Path | None = None
+        """Where the reference's prepared data set lies, or its official files."""
         json: bool = False
         """Print JSON."""
 
-    asked = parse(Evaluate, arguments, "jaxgan evaluate")
-    if asked.n is not None and asked.n < 2:
-        raise RequestError(f"--n is at least 2, got {asked.n}")
-    check_seed(asked.seed)
-    from jaxgan import run as runs
+    from jaxgan.evaluation.metrics import DEFAULT, METRICS
 
-    runs.configure_backend()
-    result = runs.evaluate(asked.run, asked.n, asked.seed, asked.features, asked.checkpoint, asked.member)
+    lines = [f"  {name:24} {metric.says}" for name, metric in METRICS.items()]
+    default = f"By default {', '.join(DEFAULT)}."
+    description = "\n".join([Evaluate.__doc__ or "", "", "metrics:", *lines, "", default])
+    asked = parse(Evaluate, arguments, "jaxgan evaluate", description=description)
+    if asked.resamplings < 1:
+        raise RequestError(f"--resamplings is at least 1, got {asked.resamplings}")
+    from jaxgan import evaluate as evaluations
+    from jaxgan.recipes.protocol import Protocol
+    from jaxgan.run import configure_backend
+
+    metrics = tuple(name for part in asked.metrics for name in part.split(",") if name)
+    protocols = [Protocol(metrics, asked.split, asked.n, asked.seed + i) for i in range(asked.resamplings)]
+    data_dir = None if asked.data_dir is None else str(asked.data_dir)
+    configure_backend()
+    if (asked.what / "config.json").exists() or not asked.what.exists():
+        results = [
+            evaluations.evaluate(
+                asked.what,
+                asked.features,
+                asked.checkpoint,
+                asked.member,
+                one,
+                asked.reference,
+                asked.resizer,
+                data_dir,
+            )
+            for one in protocols
+        ]
+    elif asked.reference is None:
+        raise RequestError(f"{asked.what} is no run: say with --reference what its images are compared with")
+    elif asked.resamplings > 1 or asked.member is not None or asked.checkpoint != "both":
+        raise RequestError(f"--resamplings, --member and --checkpoint are for runs, and {asked.what} holds images")
+    else:
+        results = [
+            evaluations.evaluate_images(
+                asked.what, asked.reference, protocols[0], asked.features or "auto", asked.resizer, data_dir
+            )
+        ]
     if asked.json:
-        print(json.dumps(finite(result)))
-        return DONE
-    members = result.pop("members", [])
-    for name, value in result.items():
-        if isinstance(value, dict):
-            print(f"{name}:")
-            for metric, number in value.items():
-                print(f"  {metric:24} {number:.6g}" if isinstance(number, float) else f"  {metric:24} {number}")
-        else:
-            print(f"{name}: {value}")
-    if members:
-        from jaxgan.evaluation.record import combined_evaluations
+        print(json.dumps(finite(results[0] if len(results) == 1 else {"resamplings": results})))
+    else:
+        print("\n".join(_evaluation_lines(results)))
+    return DONE
 
-        print("\n".join(_member_table(combined_evaluations(members))))
+
+def _evaluation_lines(results: list[dict[str, Any]]) -> list[str]:
+    """What evaluations say in words: a column for each checkpoint, or a table of a population's members."""
+    from jaxgan.evaluation.record import combined_evaluations, label_of, measured, protocol
+
+    first = results[0]
+    if "members" in first:
+        if len(results) > 1:
+            raise RequestError("--resamplings is for one run: of a population say which --member")
+        lines = [f"{name}: {value}" for name, value in first.items() if name not in ("members", "best")]
+        for name, one in [("final", first), *([("best", first["best"])] if "best" in first else [])]:
+            lines += [f"{name}, step {one['step']}:"] if "best" in first else []
+            lines += _member_table(combined_evaluations(one["members"]))
+        kinds = [value for value in first["members"][0].values() if isinstance(value, dict) and "n_fake" in value]
+        return [*lines, *(f"{name}: {value}" for kind in kinds for name, value in protocol(kind).items())]
+    columns = [("", [{"images": one} for one in results])] if "run" not in first else []
+    if not columns:
+        columns = [(str(first["checkpoint"]), results)]
+        if "best" in first:
+            columns.append(("best", [one["best"] for one in results]))
+    lines = [f"{name}: {value}" for name, value in first.items() if not isinstance(value, dict) and columns[0][0]]
+    for kind in [name for name, value in columns[0][1][0].items() if isinstance(value, dict) and name != "best"]:
+        rows = [[one[kind] for one in ones] for _, ones in columns]
+        lines.append(f"{first.get('images', kind) if 'run' not in first else kind}:")
+        if len(columns) > 1:
+            titles = [f"{name}, step {ones[0]['step']}" for name, ones in columns]
+            lines.append(" " * 36 + "".join(f"{title:>26}" for title in titles))
+        values = measured(rows[0][0])
+        for metric in [name for name in values if not name.endswith("_error") or name[:-6] not in values]:
+            cells = "".join(f"{_measured_cell(ones, metric):>26}" for ones in rows)
+            lines.append(f"  {label_of(metric, rows[0][0]):34}{cells}")
+        if len(rows[0]) > 1:
+            lines.append(
+                f"  (± is the deviation over {len(rows[0])} sets of samples of one checkpoint, not over seeds)"
+            )
+        elif any(name.endswith("_error") for name in values):
+            lines.append("  (± is over subsets of these samples, not over training seeds)")
+        lines += [f"  {name:34}{value!s:>26}" for name, value in protocol(rows[0][0]).items()]
+    return lines
+
+
+def _measured_cell(rows: list[dict[str, Any]], metric: str) -> str:
+    """A metric of one checkpoint, or its mean and deviation over several sets of samples."""
+    from jaxgan.evaluation.record import mean_and_error, number
+
+    if len(rows) > 1:
+        over = mean_and_error([number(one.get(metric)) for one in rows])
+        return f"{over['mean']:.6g} ± {(over['error'] or 0.0) * len(rows) ** 0.5:.2g}"
+    error = rows[0].get(f"{metric}_error")
+    return f"{number(rows[0].get(metric)):.6g}" + ("" if error is None else f" ± {error:.2g}")
+
+
+def spectrum(arguments: list[str]) -> int:
+    @dataclass(frozen=True)
+    class Spectrum:
+        """Leading eigenvalues of the game's Jacobian, and what they say: converging, rotating or diverging.
+
+        The flow is that of simultaneous gradient descent of each player on its own loss, with steps of vanishing
+        size: Adam's rescaling is not in it. Away from a stationary point it says how the flow changes nearby.
+        Writes a picture of the complex plane (PNG) and the numbers (JSON).
+        """
+
+        run: Annotated[Path, _positional()]
+        """Folder of the run."""
+        checkpoint: str = "all"
+        """all that are kept, final, best, or a step."""
+        count: int = 4
+        """Eigenvalues of largest real part, of largest imaginary part and of largest modulus: so many each."""
+        batches: int = 4
+        """Batches that the Jacobian is averaged over, and as many fresh ones that its eigenvectors are measured on."""
+        seed: int = 0
+        """Of the vector that the search starts from."""
+        member: int | None = None
+        """Of a population; by default the first."""
+        out: Path | None = None
+        """Where FILE.png and FILE.json go; by default into the run's folder."""
+        json: bool = False
+        """Print JSON."""
+
+    asked = parse(Spectrum, arguments, "jaxgan spectrum", description=inspect.cleandoc(Spectrum.__doc__ or ""))
+    if asked.count < 1 or asked.batches < 2:
+        raise RequestError(f"--count is at least 1 and --batches at least 2, got {asked.count} and {asked.batches}")
+    check_seed(asked.seed)
+    out = asked.out or asked.run / f"spectrum{_of(asked.member)}.png"
+    if out.suffix != ".png":
+        raise RequestError(f"--out {out} ends in .png")
+    if asked.out is not None:
+        with _writing(out):  # found out now, not after a minute of work
+            pass
+    from jaxgan.evaluation.spectrum import as_json, draw, table
+    from jaxgan.run import configure_backend
+    from jaxgan.spectra import spectra
+
+    configure_backend()
+    found, missing = [], []
+    for one, lacking in spectra(asked.run, asked.checkpoint, asked.count, asked.batches, asked.seed, asked.member):
+        found.append(one)
+        missing.append(lacking)
+        if not asked.json:
+            print("\n".join(table(one, lacking)), flush=True)
+    member = {} if asked.member is None else {"member": asked.member}
+    flags = {"count": asked.count, "batches": asked.batches, "seed": asked.seed}
+    result = finite({"run": str(asked.run), **member, **flags, "checkpoints": list(map(as_json, found, missing))})
+    with _writing(out):
+        draw(out, found, f"Eigenvalues of the game's Jacobian, {asked.run.name}")
+        out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result) if asked.json else out)
     return DONE
 
 
@@ -492,6 +643,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "sample": sample,
     "interpolate": interpolate,
     "evaluate": evaluate,
+    "spectrum": spectrum,
     "report": report,
     "list": list_recipes,
     "data": data,

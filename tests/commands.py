@@ -51,8 +51,7 @@ def call(*arguments: Any) -> Called:
 
 def environment(**more: str) -> dict[str, str]:
     # the devices of this process are the suite's; a process of its own has two, as a small machine would
-    inherited = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    return {**inherited, "JAX_NUM_CPU_DEVICES": "2", **more}
+    return {**os.environ, "JAX_NUM_CPU_DEVICES": "2", **more}
 
 
 def start(*arguments: Any, cwd: Path | None = None, **more: str) -> subprocess.Popen[str]:

@@ -1,6 +1,10 @@
 """For the whole suite: eight devices on the CPU, strict broadcasting, and no writing to anybody's home."""
 
+import os
 from collections.abc import Iterator
+
+# before the backend starts. Nothing here runs long enough to pay for an optimising compiler.
+os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 
 import jax
 import pytest
@@ -18,3 +22,10 @@ def _no_traces_at_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("JAXGAN_DATA_DIR", str(tmp_path_factory.mktemp("data")))
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs_are_forgotten() -> Iterator[None]:
+    """Compiled programs map memory, and a process may hold 65,530 maps: over the whole suite they run out."""
+    yield
+    jax.clear_caches()

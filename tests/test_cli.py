@@ -6,9 +6,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -134,8 +136,33 @@ MISTAKES: dict[str, tuple[str, tuple[str, ...]]] = {
     "interpolation below a file": ("interpolate {ring} --out file/a", ("--out file/a.png",)),
     "bad path": ("interpolate {ring} --path round", ("round", "spherical")),
     "evaluate one sample": ("evaluate {ring} --n 1", ("--n is at least 2",)),
+    "evaluate by no metric": ("evaluate {dcgan} --metrics frechet,fid", ("no such metric", "frechet_infinity")),
+    "evaluate points by images": ("evaluate {ring} --metrics frechet", ("are for images",)),
+    "evaluate a folder alone": ("evaluate {dcgan}/samples", ("say with --reference",)),
+    "evaluate nothing in a folder": ("evaluate {dcgan} --reference {ring}/samples/none", ("unknown data set",)),
+    "evaluate by points made": ("evaluate {dcgan} --reference {ring}", ("makes a set of points",)),
+    "evaluate a checkpoint of images": (
+        "evaluate {dcgan}/samples --reference digits --checkpoint best",
+        ("are for runs",),
+    ),
+    "evaluate another size": (
+        "evaluate {dcgan}/samples --reference digits --features random-conv",
+        ("only Inception and DINOv2 take any size",),
+    ),
+    "evaluate against points": ("evaluate {dcgan} --reference ring", ("a set of points",)),
+    "evaluate classes without": ("evaluate {dcgan} --metrics classes", ("names classes",)),
+    "evaluate no resamplings": ("evaluate {dcgan} --resamplings 0", ("--resamplings is at least 1",)),
+    "evaluate no weights": ("evaluate {dcgan} --features /nowhere/weights.pth", ("/nowhere/weights.pth",)),
     "evaluate with no net": ("evaluate {dcgan} --features nope", ("--features nope",)),
     "evaluate with a ring": ("evaluate {dcgan} --features {ring}", ("a run of ring, not of classifier",)),
+    "spectrum of nothing": ("spectrum", ("run",)),
+    "spectrum of no run": ("spectrum empty", ("empty is not a run",)),
+    "spectrum of no values": ("spectrum {ring} --count 0", ("--count is at least 1",)),
+    "spectrum of one batch": ("spectrum {ring} --batches 1", ("--batches at least 2",)),
+    "spectrum of another step": ("spectrum {ring} --checkpoint 5", ("no checkpoint 5", "[3, 6]")),
+    "spectrum of a member": ("spectrum {ring} --member 1", ("it has no member 1",)),
+    "spectrum below a file": ("spectrum {ring} --out file/a.png", ("--out file/a.png",)),
+    "spectrum as another picture": ("spectrum {ring} --out a.jpg", ("a.jpg", ".png")),
     "report on nothing": ("report", ("report on what?",)),
     "report on no run": ("report empty", ("empty is not a run directory",)),
     "comparison below a file": ("report {ring} {dcgan} --out file/a.html", ("--out file/a.html",)),
@@ -315,12 +342,114 @@ def test_evaluate_repeats_what_training_measured(dcgan: Path) -> None:
         name: logged[name] for name in ("features_hash", "reference_hash", "n_real", "n_fake")
     }
     shown = call("evaluate", dcgan, "--n", 40)
-    assert shown.status == 0 and "n_fake                   40" in shown.out and shown.err == ""
+    assert shown.status == 0 and shown.err == ""
+    assert ["n_fake", "40"] in [line.split() for line in shown.out.splitlines()]
+
+
+def test_the_end_of_a_training_is_measured_by_the_full_protocol(dcgan: Path) -> None:
+    rows = [strict_json(line) for line in (dcgan / "evaluations.jsonl").read_text().splitlines()]
+    assert [row["checkpoint"] for row in rows] == ["final", "best"] and rows[0]["step"] == 6
+    expected = {"frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage", "authenticity"}
+    said = {"n_real", "n_fake", "split", "features", "features_hash", "resizer", "reference_hash", "weights"}
+    for row in rows:
+        assert expected | said <= set(row) and row["split"] == "train" and row["n_real"] == 1497
+    again = strict_json(call("evaluate", dcgan, "--json").out)
+    assert again["images"]["precision"] == rows[0]["precision"] and again["best"]["step"] == rows[1]["step"]
+    page = (dcgan / "report.html").read_text()
+    assert "Evaluation at the end" in page and "FD(random-conv-0)" in page and "nearest training images" in page
+    assert (dcgan / "neighbours.png").is_file() and not (dcgan / "classes.png").exists()
+
+
+def test_images_of_anybody_are_measured(dcgan: Path, tmp_path: Path) -> None:
+    archive, folder = tmp_path / "fakes.npz", tmp_path / "fakes"
+    for out in (archive, folder):
+        assert call("sample", dcgan, "--n", 60, "--out", out).status == 0
+    flags = ("--reference", "digits", "--features", "random-conv", "--json", "--metrics", "frechet,prdc")
+    rows = [strict_json(call("evaluate", images, *flags).out) for images in (archive, folder)]
+    # a PNG has the 256 levels that are measured in either case
+    assert rows[0]["frechet_distance"] == rows[1]["frechet_distance"] > 0 and rows[0]["n_fake"] == 60
+    assert rows[0]["recall"] == rows[1]["recall"] and "kernel_distance" not in rows[0]
+    test = strict_json(call("evaluate", archive, *flags, "--split", "test").out)
+    assert test["n_real"] == 300 and test["reference_hash"] != rows[0]["reference_hash"]
+    copies = strict_json(call("evaluate", archive, *flags[2:], "--reference", archive).out)
+    assert copies["frechet_distance"] < 1e-6 and copies["precision"] == copies["recall"] == 1.0
+    shown = call("evaluate", dcgan, "--n", 40, "--resamplings", 2, "--metrics", "frechet", "--features", "pixels").out
+    assert "FD(pixels)" in shown and "not over seeds" in shown and "best, step" in shown
+
+
+def test_a_run_that_cannot_be_measured_has_its_report(here: Path) -> None:
+    called = call("train", "dcgan", *TINY["dcgan"], "--steps", 2, "--evaluate-samples", 3, "--name", "few")
+    assert called.status == 0 and "not measured at the end: " in called.err
+    assert not Path("runs/few/evaluations.jsonl").exists() and Path("runs/few/report.html").exists()
+
+
+def test_unlabelled_pictures_have_no_sheet_of_classes(here: Path, classifier: Path) -> None:
+    np.savez("unlabelled.npz", image=np.random.default_rng(0).integers(0, 256, (1497, 8, 8), np.uint8))
+    flags = ("--steps", 2, "--data", "npz:unlabelled.npz", "--name", "plain")
+    called = call("train", "dcgan", *TINY["dcgan"], *flags, "--features", classifier)
+    assert called.status == 0 and Path("runs/plain/neighbours.png").exists()
+    assert not Path("runs/plain/classes.png").exists() and Path("runs/plain/evaluations.jsonl").exists()
+    # a longer run has no end that was measured, until it ends
+    ended = Path("runs/plain/evaluations.jsonl").read_text()
+    assert call("resume", "runs/plain", "--steps", 3).status == 0
+    rows = [strict_json(line) for line in Path("runs/plain/evaluations.jsonl").read_text().splitlines()]
+    assert rows[0]["step"] == 3 and ended != Path("runs/plain/evaluations.jsonl").read_text()
+
+
+def test_the_best_of_a_population_is_measured_too(here: Path) -> None:
+    flags = ("--steps", 4, "--save-every", 2, "--evaluate-every", 2, "--seeds", 2, "--name", "two")
+    assert call("train", "dcgan", *TINY["dcgan"], *flags).status == 0
+    rows = [strict_json(line) for line in Path("runs/two/evaluations.jsonl").read_text().splitlines()]
+    assert [(row["checkpoint"], row["member"]) for row in rows] == [
+        ("final", 0),
+        ("final", 1),
+        ("best", 0),
+        ("best", 1),
+    ]
+    shown = call("evaluate", "runs/two", "--n", 30, "--metrics", "frechet").out
+    assert shown.count("±") == 2 and "best, step" in shown and "features: random-conv-0" in shown
+    assert_mistake(call("evaluate", "runs/two", "--resamplings", 2, "--metrics", "frechet"), "say which --member")
+
+
+def test_runs_measured_differently_are_no_comparison(dcgan: Path, tmp_path: Path) -> None:
+    def other(name: str, **change: object) -> Path:
+        run = tmp_path / name
+        shutil.copytree(dcgan, run)
+        rows = [strict_json(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
+        (run / "evaluations.jsonl").write_text("".join(json.dumps({**row, **change}) + "\n" for row in rows))
+        return run
+
+    out = tmp_path / "page.html"
+    assert call("report", dcgan, other("alike", precision=0.123), "--out", out).status == 0
+    assert "recall against precision" in out.read_text() and "not comparable" not in out.read_text()
+    assert call("report", dcgan, other("unlike", resizer="clean"), "--out", out).status == 0
+    assert "differ in resizer: none and clean" in out.read_text()
+    assert "recall against precision" not in out.read_text()
 
 
 def test_a_classifier_run_as_feature_net(dcgan: Path, classifier: Path) -> None:
     result = strict_json(call("evaluate", dcgan, "--json", "--features", classifier).out)["images"]
     assert result["features"] == "classifier-digits" and "recognised" in result
+
+
+def test_a_classifier_that_went_on_learning_is_another_feature_net(here: Path, dcgan: Path) -> None:
+    run = trained(here, "classifier", "--name", "judge")
+    flags = ("--json", "--metrics", "frechet", "--checkpoint", "final", "--features", "judge")
+    before = strict_json(call("evaluate", dcgan, *flags).out)["images"]
+    assert call("resume", run, "--steps", 9).status == 0
+    after = strict_json(call("evaluate", dcgan, *flags).out)["images"]
+    assert before["features_hash"] != after["features_hash"]
+    assert before["frechet_distance"] != after["frechet_distance"]
+
+
+def test_an_interruption_after_the_training_says_that_it_is_done(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jaxgan.run.evaluate", interrupted)
+    called = call("train", "dcgan", *TINY["dcgan"], "--steps", 2, "--name", "done")
+    assert called.status == 0 and "the training is done and saved: jaxgan evaluate runs/done" in called.err
+    assert Path("runs/done/report.html").exists() and not Path("runs/done/evaluations.jsonl").exists()
 
 
 def test_data_changed_since(here: Path) -> None:
@@ -462,6 +591,71 @@ def test_interpolations_begin_and_end_at_samples(path: str, here: Path, dcgan: P
 def test_interpolation_of_points(here: Path, ring: Path) -> None:
     assert call("interpolate", ring, "--out", "way.png").status == 0
     assert np.asarray(Image.open("way.png")).shape == (400, 400, 3)
+
+
+def test_spectra(here: Path, ring: Path, dcgan: Path, classifier: Path, members: Path) -> None:
+    called = call("spectrum", ring, "--count", 2, "--batches", 2, "--out", "a/b.png")
+    lines = called.out.splitlines()
+    assert called.status == 0 and lines[-1] == "a/b.png"
+    said = [line for line in lines if line.startswith("step ")]
+    assert [line.split(":")[0] for line in said] == ["step 3", "step 6"]
+    assert {line.split(": ")[1] for line in said} <= {"converging", "rotating", "diverging"}
+    assert np.asarray(Image.open("a/b.png")).shape[0] > 500
+    result = strict_json(Path("a/b.json").read_text())
+    assert [row["step"] for row in result["checkpoints"]] == [3, 6] and called.err.count(" products") == 2
+
+    one = strict_json(call("spectrum", ring, "--count", 2, "--batches", 2, "--checkpoint", 6, "--json").out)
+    assert one["checkpoints"] == result["checkpoints"][1:] and (ring / "spectrum.png").exists()
+    (ring / "spectrum.png").unlink(), (ring / "spectrum.json").unlink()
+    few = ("--count", 1, "--batches", 2, "--checkpoint", "final", "--json", "--out", "c.png")
+    (row,) = strict_json(call("spectrum", dcgan, *few).out)["checkpoints"]
+    assert row["step"] == 6 and row["field_norm"] > 0 and row["eigenvalues"]
+    # one player's flow is down a potential: it cannot turn
+    (row,) = strict_json(call("spectrum", classifier, *few).out)["checkpoints"]
+    assert all(abs(value["imaginary"]) < 1e-3 * abs(value["real"]) for value in row["eigenvalues"])
+    one = strict_json(call("spectrum", members, *few, "--member", 3).out)
+    assert (
+        one["member"] == 3
+        and len(one["checkpoints"]) == 1
+        and files(here) == {"a", "a/b.png", "a/b.json", "c.png", "c.json"}
+    )
+
+
+def test_the_leading_spectrum_of_a_run_is_that_of_its_matrix(here: Path, ring: Path) -> None:
+    """By another route: the averaged Jacobian of the loaded run, built whole."""
+    from jaxgan import dynamics, load
+    from jaxgan.training.program import DATA
+
+    run = load(ring, 6)
+    stage = run.recipe.stages[0]
+    matrix = np.zeros(())
+    for step in range(6, 9):
+        batch = stage.source.batch(dict(stage.source.arrays), jax.random.fold_in(run.state.key, DATA), step)
+        matrix = matrix + np.asarray(dynamics.jacobian(stage.game, replace(run.state, step=jnp.int32(step)), batch)) / 3
+    exact = np.linalg.eigvals(matrix)
+    result = strict_json(call("spectrum", ring, "--batches", 3, "--checkpoint", 6, "--json", "--out", "a.png").out)
+    values = [complex(v["real"], v["imaginary"]) for v in result["checkpoints"][0]["eigenvalues"]]
+    found = np.array(values)
+    scale = np.abs(exact).max()
+    assert np.abs(found[:, None] - exact[None, :]).min(axis=1).max() < 1e-3 * scale
+    np.testing.assert_allclose(np.abs(found).max(), scale, rtol=1e-3)
+    np.testing.assert_allclose(found.real.max(), exact.real.max(), atol=1e-3 * scale)
+    np.testing.assert_allclose(found.imag.max(), exact.imag.max(), atol=1e-3 * scale)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--dtype bfloat16 --spectral-norm discriminator --replay 16 --discriminator-steps 2",
+        "--dynamics extragradient --generator-normalization batch --discriminator-normalization batch --r1-weight 0",
+    ],
+)
+def test_spectra_of_other_games(flags: str, here: Path) -> None:
+    run = trained(here, "ring", *flags.split())
+    called = call("spectrum", run, "--count", 2, "--batches", 2, "--json")
+    (row,) = strict_json(called.out)["checkpoints"]
+    assert called.status == 0 and row["missing"] == 0 and row["eigenvalues"]
 
 
 def test_reports(here: Path, ring: Path, dcgan: Path) -> None:

@@ -26,8 +26,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "games": ("arrays", "game", "dynamics", "losses", "memory", "augment"),
     "training": ("arrays", "game", "data.source"),
     "recipes": (*ALL_BELOW_RECIPES, ""),
-    "run": (*ALL_BELOW_RECIPES, "recipes", ""),
-    "cli": (*ALL_BELOW_RECIPES, "recipes", "run", ""),
+    "evaluate": (*ALL_BELOW_RECIPES, "recipes", ""),
+    "run": (*ALL_BELOW_RECIPES, "recipes", "evaluate", ""),
+    "spectra": (*ALL_BELOW_RECIPES, "recipes", "run", ""),
+    "cli": (*ALL_BELOW_RECIPES, "recipes", "evaluate", "run", "spectra", ""),
     "__main__": ("cli",),
     "": ("run",),
 }

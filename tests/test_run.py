@@ -16,6 +16,7 @@ from jaxgan.config import RequestError, changed
 from jaxgan.evaluation.record import summary
 from jaxgan.recipes.dataset import describe, open_data, recall
 from jaxgan.recipes.folder import find_members, read_description
+from jaxgan.recipes.protocol import Protocol
 from jaxgan.training.checkpoint import Checkpoints
 from tests.commands import assert_same_run, strict_json, timeless
 
@@ -77,7 +78,7 @@ def test_what_a_folder_says_of_itself(ring: runs.Run) -> None:
 
 
 def test_evaluate_and_resume(ring: runs.Run, tmp_path: Path) -> None:
-    result = runs.evaluate(ring.directory, n=30, checkpoint="2")
+    result = runs.evaluate(ring.directory, checkpoint="2", protocol=Protocol(n=30))
     assert result["step"] == 2 and result["modes"]["n_fake"] == 30
     copied = jaxgan.train("ring", outdir=str(tmp_path), name="mine", save_every=2, log_every=2, **TINY).directory
     assert copied == tmp_path / "mine" and timeless(copied) == timeless(ring.directory)
@@ -157,10 +158,10 @@ def test_a_member_is_loaded_as_the_single_run(members: Path, tmp_path: Path) -> 
 
 
 def test_members_are_evaluated_together_or_alone(members: Path) -> None:
-    result = runs.evaluate(members, n=30)
+    result = runs.evaluate(members, protocol=Protocol(n=30))
     assert [one["member"] for one in result["members"]] == list(range(6)) and result["step"] == 4
     assert [one["values"]["r1_weight"] for one in result["members"]] == [0.0, 0.0, 0.1, 0.1, 10.0, 10.0]
-    assert runs.evaluate(members, n=30, member=3)["modes"] == result["members"][3]["modes"]
+    assert runs.evaluate(members, member=3, protocol=Protocol(n=30))["modes"] == result["members"][3]["modes"]
 
 
 def test_a_population_is_resumed(members: Path, tmp_path: Path) -> None:
@@ -177,6 +178,6 @@ def test_a_broken_member_says_so(tmp_path: Path) -> None:
     assert jaxgan.load(run).step == 4
     with pytest.raises(RequestError, match=r"member 1 of .* was broken at step 4"):
         jaxgan.load(run, member=1)
-    assert [one["member"] for one in runs.evaluate(run, n=30)["members"]] == [0]
+    assert [one["member"] for one in runs.evaluate(run, protocol=Protocol(n=30))["members"]] == [0]
     described = summary(run)["population"]
     assert [one["broken"] for one in described] == [[], [1]]

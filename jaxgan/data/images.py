@@ -7,7 +7,7 @@ training batches. Pixels stay uint8 until the compiled step.
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -77,6 +77,7 @@ class Images:
         a folder's files, or name, version and split sizes of a TFDS set, with the size and resizer.
     note: what a result made with it must say, such as "1,000 of the 10,000 test images".
     resizer: the resizer that brought the images to this size, or "none".
+    test_fingerprint: the same of the test part, "" where it has none or `fingerprint` says enough of it.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Images:
     fingerprint: str
     note: str = ""
     resizer: str = "none"
+    test_fingerprint: str = ""
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -142,9 +144,9 @@ def from_arrays(
         raise DataError(f"{len(classes)} class names but no labels")
     if highest >= len(classes):
         raise DataError(f"label {highest} but only {len(classes)} class names; labels start at 0")
-    return Images(
-        name, image, label, test_image, test_label, classes, fingerprint(image, label), note=note, resizer=resizer
-    )
+    tested = "" if test_image is None else fingerprint(test_image, test_label)
+    digest = fingerprint(image, label)
+    return Images(name, image, label, test_image, test_label, classes, digest, note, resizer, tested)
 
 
 def npz(path: str | Path) -> Images:
@@ -241,16 +243,37 @@ def folder(
         test_image = _decode_all(decode, test_paths, (len(test_paths), size, size, channels)) if test_paths else None
         return from_arrays(path.name, image, label, test_image, test_label, classes, resizer=used)
 
-    digest = hashlib.sha256(f"{size} {used} {channels}".encode())
-    for file in paths:
-        status = file.stat()
-        digest.update(f"\n{file.relative_to(path).as_posix()} {status.st_size} {status.st_mtime_ns}".encode())
+    def identity(files: list[Path]) -> str:
+        digest = hashlib.sha256(f"{size} {used} {channels}".encode())
+        for file in files:
+            status = file.stat()
+            digest.update(f"\n{file.relative_to(path).as_posix()} {status.st_size} {status.st_mtime_ns}".encode())
+        return digest.hexdigest()
 
     def lazily(paths: list[Path]) -> Lazy:
         return Lazy(lambda i: decode(paths[i]), (len(paths), size, size, channels))
 
     test_lazy = lazily(test_paths) if test_paths else None
-    return Images(path.name, lazily(paths), label, test_lazy, test_label, classes, digest.hexdigest(), resizer=used)
+    return Images(
+        path.name,
+        lazily(paths),
+        label,
+        test_lazy,
+        test_label,
+        classes,
+        identity(paths),
+        resizer=used,
+        test_fingerprint=identity(test_paths) if test_paths else "",
+    )
+
+
+def in_parts(images: np.ndarray | Lazy, rows: int = 500) -> Iterator[np.ndarray]:
+    """Images [n, ...] as arrays [at most rows, ...], in order: lazy ones are never all in memory."""
+    for start in range(0, len(images), rows):
+        stop = min(start + rows, len(images))
+        yield (
+            images[start:stop] if isinstance(images, np.ndarray) else np.stack([images[i] for i in range(start, stop)])
+        )
 
 
 def resized(images: Images, size: int, resizer: str = "lanczos") -> Images:
@@ -274,11 +297,17 @@ def resized(images: Images, size: int, resizer: str = "lanczos") -> Images:
 
     image = change(images.image)
     test_image = None if images.test_image is None else change(images.test_image)
-    if isinstance(image, np.ndarray):
-        digest = fingerprint(image, images.label)
-    else:
-        digest = hashlib.sha256(f"{images.fingerprint} {size} {used}".encode()).hexdigest()
-    return replace(images, image=image, test_image=test_image, fingerprint=digest, resizer=used)
+
+    def identity(part: np.ndarray | Lazy, label: np.ndarray | None, before: str) -> str:
+        if isinstance(part, np.ndarray):
+            return fingerprint(part, label)
+        return before and hashlib.sha256(f"{before} {size} {used}".encode()).hexdigest()
+
+    digest = identity(image, images.label, images.fingerprint)
+    tested = "" if test_image is None else identity(test_image, images.test_label, images.test_fingerprint)
+    return replace(
+        images, image=image, test_image=test_image, fingerprint=digest, resizer=used, test_fingerprint=tested
+    )
 
 
 def square(image: np.ndarray, size: int, resizer: str = "lanczos") -> np.ndarray:

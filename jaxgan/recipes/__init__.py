@@ -78,6 +78,13 @@ INDEX = {
             "1 min",
         ),
         Entry(
+            "stacked_mnist",
+            "DCGAN on 1,000 modes: three digits as colours",
+            "Lin et al. 2018, arXiv 1712.04086",
+            "digits",
+            "2 min",
+        ),
+        Entry(
             "classifier",
             "judge of samples and feature net",
             "LeCun et al. 1998",

@@ -4,13 +4,15 @@ After LeCun et al., "Gradient-based learning applied to document recognition", 1
 and average pooling.
 
     jaxgan train classifier                            8x8 digits: about 98 per cent of 300 test images
-    jaxgan train classifier --data fashion_mnist
+    jaxgan train classifier --preset mnist             99.35 per cent, ten minutes on two CPU cores
+    jaxgan train classifier --preset fashion_mnist     92.07 per cent, fifteen (both seed 0, last step)
+    jaxgan train classifier --preset cifar10           not measured yet
 
 Its last hidden layer is the feature net "classifier-DATA" of `jaxgan evaluate`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -20,7 +22,7 @@ import optax
 
 from jaxgan.arrays import Array, Batch, Key, Params
 from jaxgan.config import Options, Preset, RequestError, at_least, fraction
-from jaxgan.data.images import batches
+from jaxgan.data.images import batches, in_parts
 from jaxgan.evaluation.features import FeatureNet, probabilities
 from jaxgan.game import Game, LossInput, LossOutput, Net, Player, State, Update
 from jaxgan.losses.auxiliary import cross_entropy
@@ -46,6 +48,8 @@ class Config:
     """Adam's step size, decaying to 0 along a cosine."""
     shift: bool = True
     """Move training images by up to one pixel each way."""
+    flip: bool = False
+    """Mirror half of the training images (not for digits)."""
     dtype: Dtype = "float32"
     """Precision inside the net."""
 
@@ -55,8 +59,13 @@ class Config:
         fraction(self, "dropout")
 
 
+_OPTIONS = Options(steps=1500, batch=64, data="digits", log_every=100, sample_every=0, save_every=0)
+# those of a data set's name judge its samples
 PRESETS = {
-    "cpu": Preset(Config(), Options(steps=1500, batch=64, data="digits", log_every=100, sample_every=0, save_every=0))
+    "cpu": Preset(Config(), _OPTIONS),
+    "mnist": Preset(Config(), replace(_OPTIONS, steps=2500, batch=128, data="mnist")),
+    "fashion_mnist": Preset(Config(flip=True), replace(_OPTIONS, steps=3500, batch=128, data="fashion_mnist")),
+    "cifar10": Preset(Config(flip=True), replace(_OPTIONS, steps=3500, batch=128, data="cifar10")),
 }
 
 
@@ -77,7 +86,7 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
     game = Game({"classifier": Player(net, optax.adam(schedule))}, (Update("classifier", ("classifier",), loss),))
     tested = images.test_image is not None and images.test_label is not None
     return Recipe(
-        stages=(Stage(game, options.steps, batches(images, options.batch, options.seed)),),
+        stages=(Stage(game, options.steps, batches(images, options.batch, options.seed, config.flip)),),
         evaluations={"test": _evaluation(net, images)} if tested else {},
         best=("test", "accuracy", -1) if tested else None,
     )
@@ -121,7 +130,8 @@ def _as_feature_net(net: Net, state: State, name: str) -> FeatureNet:
 
 def _evaluation(net: Net, images: Any) -> Evaluation:
     def evaluate(state: State, key: Key) -> Mapping[str, Any]:
-        predicted = probabilities(_as_feature_net(net, state, images.name), images.test_image[:])
+        judge = _as_feature_net(net, state, images.name)
+        predicted = np.concatenate([probabilities(judge, part) for part in in_parts(images.test_image)])
         correct = predicted.argmax(-1) == images.test_label
         confident = predicted.max(-1) > 0.9
         return {

@@ -147,6 +147,15 @@ def read_description(directory: Path) -> Description:
         raise RequestError(f"{path} is damaged: {error!r}") from error
 
 
+def check_unchanged(directory: Path, described: Mapping[str, Any], data: Data) -> None:
+    now = describe(data)
+    if now != dict(described):
+        raise RequestError(
+            f"the data of {directory} have changed since: {described['name']} was "
+            f"{str(described['fingerprint'])[:16]}, and is {str(now['fingerprint'])[:16]}"
+        )
+
+
 @dataclass(frozen=True)
 class Run:
     """A trained system: `prior` and `generate` of its recipe, and the state of one checkpoint.

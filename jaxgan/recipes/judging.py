@@ -1,7 +1,7 @@
 """What recipes have in common: how samples are drawn, shown and judged."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, lru_cache
 from typing import Any
 
@@ -12,19 +12,20 @@ from jaxgan.arrays import Array, Key, image_grid, to_uint8
 from jaxgan.config import Options
 from jaxgan.data import toy
 from jaxgan.data.images import Images
-from jaxgan.evaluation.features import FeatureNet, features, probabilities
-from jaxgan.evaluation.frechet import frechet_distance, moments
-from jaxgan.evaluation.kernel import kernel_distance
-from jaxgan.evaluation.modes import class_statistics, mode_statistics, wasserstein
+from jaxgan.evaluation.modes import mode_statistics, wasserstein
 from jaxgan.game import Net, State
 from jaxgan.latent import truncate
+from jaxgan.recipes import protocol
 from jaxgan.recipes.feature_nets import feature_net
+from jaxgan.recipes.protocol import Reference, refer
 from jaxgan.training.recipe import Evaluation
 
 Generate = Callable[[State, Any, float], Array]
 Prior = Callable[[Key, int, Array | None], Any]
 
 PICTURE_PIXELS = 512
+# what is measured at every evaluation of a training; the rest waits for its end
+QUICK = ("frechet", "classes")
 
 
 def generate_with(net: Net) -> Generate:
@@ -42,14 +43,23 @@ def generate_with(net: Net) -> Generate:
     return generate
 
 
+def made_in_batches(
+    generate: Generate, prior: Prior, state: State, key: Key, n: int, batch: int = 500
+) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """`n` outputs, `batch` at a time from one compiled program, each with the labels asked for (or None)."""
+    program = _batch_program(generate, prior, batch)
+    for i in range(-(-n // batch)):
+        outputs, label = jax.device_get(program(state, jax.random.fold_in(key, i)))
+        left = n - i * batch
+        yield outputs[:left], None if label is None else label[:left]
+
+
 def in_batches(
     generate: Generate, prior: Prior, state: State, key: Key, n: int, batch: int = 500
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """`n` outputs as numpy, made `batch` at a time by one compiled program, and the labels asked for (or None)."""
-    program = _batch_program(generate, prior, batch)
-    parts = [jax.device_get(program(state, jax.random.fold_in(key, i))) for i in range(-(-n // batch))]
-    labels = None if parts[0][1] is None else np.concatenate([label for _, label in parts])[:n]
-    return np.concatenate([outputs for outputs, _ in parts])[:n], labels
+    """All outputs of `made_in_batches` as one array, and all labels (or None)."""
+    outputs, labels = zip(*made_in_batches(generate, prior, state, key, n, batch), strict=True)
+    return np.concatenate(outputs), None if labels[0] is None else np.concatenate(labels)
 
 
 @lru_cache(maxsize=8)
@@ -71,47 +81,27 @@ def draw_images(images: np.ndarray) -> np.ndarray:
     return sheet.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
-def judge_images(
-    net: FeatureNet, images: Images, real: np.ndarray, fake: np.ndarray, label: np.ndarray | None
-) -> dict[str, Any]:
-    """Frechet and kernel distance between real and fake images on a feature net, and, where it
-    classifies, how many fakes it recognises, and as the class that was asked for if one was.
-    Every row says what it was measured with."""
-    real_features, fake_features = features(net, real), features(net, fake)
-    distance = frechet_distance(moments(real_features), moments(fake_features))
-    subset = min(1000, len(real), len(fake))
-    kernel, kernel_error = kernel_distance(real_features, fake_features, subset_size=subset)
-    row = {"frechet_distance": distance, "kernel_distance": kernel, "kernel_distance_error": kernel_error}
-    if net.classify is not None:
-        seen = probabilities(net, fake)
-        row |= class_statistics(seen)
-        if label is not None:
-            row["agreement"] = float((seen.argmax(-1) == label).mean())
-    return row | {
-        "n_real": len(real),
-        "n_fake": len(fake),
-        "features": net.name,
-        "features_hash": net.identity[:16],
-        "reference_hash": images.fingerprint[:16],
-        "resizer": images.resizer,
-    }
+def weights_of(state: State) -> str:
+    """Which weights of the generator samples are made with: averaged ones where they are kept."""
+    return "ema" if "generator" in state.ema else "raw"
 
 
 def image_evaluation(images: Images, options: Options, generate: Generate, prior: Prior) -> Evaluation:
-    """The evaluation "images": samples against the training images."""
+    """The evaluation "images": samples against the training images, by the metrics that cost next to nothing."""
+
     # looked up at the first evaluation, because the net may have to be trained
-    net = cache(lambda: feature_net(options, images))
+    @cache
+    def reference() -> Reference:
+        return refer(images, feature_net(options.features, images), metrics=QUICK)
 
     def evaluate(state: State, key: Key) -> Mapping[str, Any]:
-        real = images.image[:] if isinstance(images.image, np.ndarray) else _some(images.image)
-        fake, label = in_batches(generate, prior, state, key, options.evaluate_samples)
-        return judge_images(net(), images, real, fake, label)
+        against = reference()
+        quick = [name for name in QUICK if name != "classes" or against.net.classify is not None]
+        fakes = made_in_batches(generate, prior, state, key, options.evaluate_samples)
+        row = protocol.evaluate(against, fakes, quick)
+        return row | {"weights": weights_of(state)}
 
     return evaluate
-
-
-def _some(images: Any, limit: int = 10_000) -> np.ndarray:
-    return np.stack([images[i] for i in range(min(limit, len(images)))])
 
 
 def toy_evaluation(mixture: toy.Mixture, options: Options, generate: Generate, prior: Prior) -> Evaluation:

@@ -48,6 +48,25 @@ def interpolation(run: Run, out: Path, spherical: bool, rows: int, frames: int, 
     )
 
 
+def neighbours(samples: np.ndarray, nearest: np.ndarray) -> np.ndarray:
+    """A sheet: each sample uint8 [n, height, width, channel] at the left of its nearest training images [n, k, ...]."""
+    gap = np.zeros_like(samples)
+    rows = np.concatenate([samples[:, None], gap[:, None], nearest], axis=1)
+    return _enlarged(image_grid(rows.reshape(-1, *samples.shape[1:]), rows.shape[1]))
+
+
+def by_class(samples: np.ndarray, classes: np.ndarray, num_classes: int, columns: int = 10) -> np.ndarray:
+    """A sheet with a row for each class: the first samples, uint8 [n, height, width, channel], of that class [n].
+
+    Places stay black where there are fewer: a missing class is a black row.
+    """
+    sheet = np.zeros((num_classes, columns, *samples.shape[1:]), np.uint8)
+    for row in range(num_classes):
+        chosen = samples[classes == row][:columns]
+        sheet[row, : len(chosen)] = chosen
+    return _enlarged(image_grid(sheet.reshape(-1, *samples.shape[1:]), columns))
+
+
 def _enlarged(picture: np.ndarray) -> np.ndarray:
     scale = max(1, STRIP_PIXELS // max(picture.shape[:2]))
     return picture.repeat(scale, axis=0).repeat(scale, axis=1)

@@ -7,17 +7,22 @@ Goodfellow et al., "Generative Adversarial Nets", 2014, arXiv 1406.2661; the dat
     jaxgan train ring --seeds 10             ten seeds in one program, with standard errors
     jaxgan train ring --preset paper         PacGAN's nets and numbers, under which GANs lose modes: an accelerator
     jaxgan train ring --preset paper --packing 2 --batch 200
+    jaxgan train ring --preset unrolled      Metz's nets and numbers, under which they hop from mode to mode
+    jaxgan train ring --preset unrolled --unrolled-steps 5
 
-Points are drawn anew at every step. Expected: all eight modes and over 90 per cent of the samples
-within three deviations of one; measured over seeds by experiments/first_run.py, and for PacGAN's
-protocol by experiments/ring.py.
+The preset `unrolled` is that of Metz, Poole, Pfau, Sohl-Dickstein, "Unrolled Generative Adversarial
+Networks", 2017, arXiv 1611.02163, in their released code, but with eight modes (theirs draws one
+twice). Points are drawn anew at every step. Expected of the defaults: all eight modes and over 90 per
+cent of the samples within three deviations of one; measured over seeds by experiments/first_run.py,
+and for PacGAN's and Metz's protocols by experiments/mode_collapse.py.
 """
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.config import Options, Preset, RequestError, at_least
@@ -58,8 +63,12 @@ class Config:
     """Hidden layers of the discriminator."""
     maxout: int = 0
     """Linear pieces of each unit of the discriminator, 0 for leaky ReLU."""
+    activation: Literal["default", "tanh"] = "default"
+    """Of both nets; the default is ReLU in the generator and leaky ReLU in the discriminator."""
     weight_deviation: float = 0.0
     """Deviation of the first weights, 0 for one that fits the layer."""
+    orthogonal_gain: float = 0.0
+    """Gain of orthogonal first weights instead, 0 for none."""
     dtype: Dtype = "float32"
     """Precision inside the nets; parameters, logits and losses are float32."""
     rules: Rules = RULES
@@ -67,7 +76,9 @@ class Config:
 
     def __post_init__(self) -> None:
         at_least(self, 1, "latent", "generator_width", "discriminator_width")
-        at_least(self, 0, "generator_depth", "discriminator_depth", "maxout", "weight_deviation")
+        at_least(self, 0, "generator_depth", "discriminator_depth", "maxout", "weight_deviation", "orthogonal_gain")
+        if self.weight_deviation and self.orthogonal_gain:
+            raise RequestError("first weights are normal or orthogonal: leave one of the two flags at 0")
 
 
 PRESETS = {
@@ -101,6 +112,32 @@ PRESETS = {
             evaluate_samples=2500,
         ),
     ),
+    "unrolled": Preset(
+        Config(
+            latent=256,
+            generator_depth=2,
+            discriminator_depth=2,
+            activation="tanh",
+            orthogonal_gain=1.4,
+            rules=Rules(
+                loss="minimax",
+                dynamics="simultaneous",
+                generator_learning_rate=1e-3,
+                discriminator_learning_rate=1e-4,
+                beta2=0.999,
+            ),
+        ),
+        Options(
+            steps=25_000,
+            batch=512,
+            data="ring",
+            log_every=500,
+            sample_every=2500,
+            save_every=5000,
+            evaluate_every=1000,
+            evaluate_samples=2500,
+        ),
+    ),
 }
 
 
@@ -112,6 +149,10 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
     nets: dict[str, Any] = {"dtype": DTYPES[config.dtype]}
     if config.weight_deviation:
         nets["kernel_init"] = jax.nn.initializers.normal(config.weight_deviation)
+    if config.orthogonal_gain:
+        nets["kernel_init"] = jax.nn.initializers.orthogonal(config.orthogonal_gain)
+    if config.activation == "tanh":
+        nets["activation"] = jnp.tanh
     generator = mlp.Generator(
         shape, config.generator_width, config.generator_depth, **nets, **generator_options(rules, prior)
     )

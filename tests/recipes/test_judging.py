@@ -8,7 +8,8 @@ import pytest
 from jaxgan.data import images
 from jaxgan.evaluation.features import FeatureNet
 from jaxgan.latent import labelled, normal_prior
-from jaxgan.recipes.judging import in_batches, judge_images
+from jaxgan.recipes.judging import in_batches
+from jaxgan.recipes.protocol import evaluate, refer
 
 
 def stripes(label: np.ndarray) -> np.ndarray:
@@ -34,9 +35,10 @@ def test_agreement_is_the_share_of_samples_of_the_asked_class(net):
     asked = label.copy()
     asked[:10] = (asked[:10] + 1) % 4
     data = images.from_arrays("stripes", np.zeros((8, 4, 4, 1), np.uint8), np.arange(8) % 4)
-    row = judge_images(net, data, stripes(label), stripes(label), asked)
+    reference = refer(data, net)
+    row = evaluate(reference, [(stripes(label), asked)], ["classes"])
     assert row["agreement"] == 0.75 and row["recognised"] == 1.0 and row["classes"] == 4
-    assert "agreement" not in judge_images(net, data, stripes(label), stripes(label), None)
+    assert "agreement" not in evaluate(reference, [(stripes(label), None)], ["classes"])
 
 
 @pytest.mark.parametrize("n", [7, 12, 25])

@@ -150,6 +150,51 @@ def test_no_rule_is_forgotten():
     assert named == {field.name for field in fields(Rules)}
 
 
+# rules that one player alone feels in its own move
+OF_DISCRIMINATOR = (
+    *GRADIENT_PENALTIES,
+    "consistency_weight",
+    "weight_clip",
+    "real_label",
+    "label_flips",
+    "discriminator_learning_rate",
+)
+OF_GENERATOR = ("feature_matching_weight", "adversarial_weight", "generator_learning_rate")
+
+
+@pytest.mark.parametrize("name", [*OF_DISCRIMINATOR, *OF_GENERATOR])
+def test_a_rule_of_one_player_leaves_the_other_alone(name):
+    """The first step of simultaneous play: who moves as without the rule, and who does not."""
+    images, results = name in NEEDS_IMAGES, []
+    for rules in (Rules(**CHANGES[name]), without(CHANGES[name], name)):
+        simultaneous = replace(rules, dynamics="simultaneous")
+        start, step = program(simultaneous, images)
+        results.append(step(start(jax.random.key(3), numbers(simultaneous)), batch(0, images))[0].params)
+    differs = {
+        player: any(
+            np.abs(np.subtract(a, b)).max() > 1e-6
+            for a, b in zip(*(jax.tree.leaves(params[player]) for params in results), strict=True)
+        )
+        for player in ("discriminator", "generator")
+    }
+    assert differs == {"discriminator": name in OF_DISCRIMINATOR, "generator": name in OF_GENERATOR}
+
+
+def test_clipping_bounds_the_discriminator():
+    params = played(Rules(weight_clip=0.05), False).params
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(params["discriminator"])) <= 0.05 + 1e-7
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(params["generator"])) > 0.1
+
+
+def test_the_player_that_is_named_moves_more_often():
+    def moves(rules: Rules) -> list[list[bool]]:
+        return [[bool(u.when(s)) if u.when else True for s in range(6)] for u in game(rules).updates]
+
+    rare, always = [False, False, True] * 2, [True] * 6
+    assert moves(Rules(discriminator_steps=3)) == [always, rare]
+    assert moves(Rules(generator_steps=3)) == [[True, False, False] * 2, always]
+
+
 # -- pairs -----------------------------------------------------------------------------------------
 
 COUPLED = (
