@@ -12,6 +12,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from jaxgan.config import finite
 
 RESULTS = Path(__file__).parent / "results"
@@ -80,6 +83,14 @@ def finish(
         print(f"written to {out}", file=sys.stderr)
 
 
+def over_seeds(method: str, metric: str, values: ArrayLike, **published: Any) -> Row:
+    """The mean over seeds and its standard error; `values` has one number a seed. published: further fields of Row."""
+    found = np.asarray(values, np.float64)
+    error = float(found.std(ddof=1) / np.sqrt(len(found))) if len(found) > 1 else None
+    kind = "standard error over seeds" if error is not None else None
+    return Row(method, metric, float(found.mean()), error, kind, len(found), **published)
+
+
 def committed(name: str, protocol: str) -> list[Row]:
     """The rows of one protocol of several, "method (protocol)", in the committed result of an experiment."""
     path = RESULTS / f"{name}.json"
@@ -97,6 +108,11 @@ def table(rows: Sequence[Row | dict[str, Any]]) -> str:
         cells.append([row["method"], row["metric"], measured, str(row["n_seeds"]), published])
     if all(not row[-1] for row in cells[1:]):
         cells = [row[:-1] for row in cells]
+    return aligned(cells)
+
+
+def aligned(cells: Sequence[Sequence[str]]) -> str:
+    """Rows of cells, the first of them the header, as a Markdown table."""
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in cells]
     lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
