@@ -214,9 +214,11 @@ class MinibatchDiscrimination(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
         # distances in float32: differences of close numbers
         m = (features.astype(self.dtype) @ kernel).astype(jnp.float32).reshape(-1, self.kernels, self.dimension)
-        distances = jnp.sum(jnp.abs(m[:, None] - m[None]), axis=-1)
-        others = 1.0 - jnp.eye(m.shape[0])[:, :, None]
-        closeness = jnp.sum(others * jnp.exp(-distances), axis=1)
+        # one [kernels, batch, batch] term a dimension: a reduction over so short an axis is many times slower on CPU
+        rows = jnp.transpose(m, (2, 1, 0))
+        distances = sum(jnp.abs(r[:, :, None] - r[:, None, :]) for r in rows)
+        others = 1.0 - jnp.eye(m.shape[0])[None]
+        closeness = jnp.sum(others * jnp.exp(-distances), axis=-1).T
         return jnp.concatenate([features.astype(self.dtype), closeness.astype(self.dtype)], axis=-1)
 
 
