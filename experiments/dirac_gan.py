@@ -122,7 +122,9 @@ def make(method: Method, step_size: float) -> Game:
         prior=lambda key, n: jnp.zeros((n, 1)),
         observation="point",
         discriminator_terms=[gradient_penalty(penalty, "half", LINEAR) for penalty in method.penalties],
-        show=(lambda examples, key, step, h: examples + h["strength"] * NODES[:, None]) if method.noisy else None,
+        show=(lambda examples, key, inputs: examples + inputs.hyper["strength"] * NODES[:, None])
+        if method.noisy
+        else None,
     )
     return method.change(game)
 

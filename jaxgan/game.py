@@ -28,14 +28,15 @@ class Net:
         the running collections after this pass: nothing when there are none or train is False.
     couples_batch: whether one example's output depends on the others (batch normalization in
         training mode, minibatch statistics). Per-example gradients mean nothing for such a net.
-    features: (variables, *inputs, key=None, train=True) -> [batch, n], a discriminator's last hidden
-        activations, for feature matching; None where the net has none to show.
+    features: as `apply`, but returning ((output, features [batch, n] or None), changed): the last
+        hidden activations of a discriminator from the same pass, for feature matching and for
+        heads on them; None where the net has none to show.
     """
 
     init: Callable[[Key], Variables]
     apply: Callable[..., tuple[Any, Variables]]
     couples_batch: bool = False
-    features: Callable[..., Array] | None = None
+    features: Callable[..., tuple[tuple[Any, Array | None], Variables]] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxgan.arrays import Array, Key, Params
 from jaxgan.game import Game, LossInput, LossOutput, Net, Player, Update, every
 from jaxgan.losses.adversarial import AdversarialLoss
-from jaxgan.losses.penalties import Critic, Penalty
+from jaxgan.losses.penalties import Penalty
 from jaxgan.memory import Replay
 
 # Fixed folds of the step's key. Latents and the generator's noise are the same for both updates.
@@ -23,10 +23,13 @@ class Round:
     """What one forward pass of the two players computed.
 
     real, fake: examples [batch, ...] as D saw them (noisy, packed, in part old); latent
-        [examples, latent]; condition [batch, ...] or None.
-    real_output, fake_output: D's logits. key: for the terms' own draws.
-    critic: examples -> logits, D as it stands, without changing its running variables.
-    features: examples -> D's last hidden activations [batch, n], likewise.
+        [examples, latent]; condition [batch, ...] of the real examples, or None.
+    real_output, fake_output: D's logits. real_features, fake_features: its last hidden activations
+        [batch, n] from the same passes, None for a net that shows none.
+    key: for the terms' own draws.
+    critic: (examples, condition=None) -> logits, D as it stands, without changing its running
+        variables; told the real examples' condition, or another one.
+    heads: by name, features -> output, the further nets on D's features as they stand.
     hyper: the numbers of the run that a study varies. step: of the game.
     """
 
@@ -36,19 +39,29 @@ class Round:
     condition: Array | None
     real_output: Array
     fake_output: Array
+    real_features: Array | None
+    fake_features: Array | None
     key: Key
     hyper: Mapping[str, Any]
     step: Array
-    critic: Critic
-    features: Critic
+    critic: Callable[..., Array]
+    heads: Mapping[str, Callable[[Array], Any]]
 
 
 # already weighted, differentiable scalar that is added to a player's loss
 Term = Callable[[Round], Array]
 # a number, or the name of one in the run's hyper
 Weight = float | str
-# (examples, key, step, hyper) -> examples: what D is shown of reals and fakes
-Show = Callable[[Array, Key, Array, Mapping[str, Any]], Array]
+# (examples, key, inputs of the loss) -> examples: what D is shown of reals and fakes
+Show = Callable[[Array, Key, LossInput], Array]
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A value that D's update carries from step to step in the game's memory: `start`, then after(value, round)."""
+
+    start: Any
+    after: Callable[[Any, Round], Any]
 
 
 def gradient_penalty(penalty: Penalty, weight: Weight, discriminator: Net) -> Term:
@@ -74,7 +87,9 @@ def feature_matching(weight: Weight) -> Term:
     """
 
     def term(r: Round) -> Array:
-        difference = jnp.mean(r.features(r.real), axis=0) - jnp.mean(r.features(r.fake), axis=0)
+        if r.real_features is None or r.fake_features is None:
+            raise ValueError("this discriminator shows no features: they are wanted for feature matching")
+        difference = jnp.mean(r.real_features, axis=0) - jnp.mean(r.fake_features, axis=0)
         return value(weight, r.hyper) * jnp.sum(jnp.square(difference))
 
     return term
@@ -105,6 +120,10 @@ def two_player(
     *,
     observation: str = "image",
     condition: str | None = None,
+    tell_discriminator: bool = True,
+    told_by_step: Callable[[Array], Array] | None = None,
+    heads: Mapping[str, Player] | None = None,
+    carried: Mapping[str, Carried] | None = None,
     discriminator_terms: Sequence[Term] = (),
     generator_terms: Sequence[Term] = (),
     lazy_terms: Sequence[Term] = (),
@@ -123,6 +142,10 @@ def two_player(
 
     prior: (key, n) -> latents [n, ...]. observation, condition: batch keys of the real examples
         and of what both nets are told as a second input (None: nothing).
+    tell_discriminator: False keeps the condition from D's net; terms have it still.
+    told_by_step: step -> a scalar that both nets are told as their last input, one for each example.
+    heads: further nets on D's features, by the names of their players, which move with D; for terms.
+    carried: what else D's update carries in the game's memory, by name.
     discriminator_terms, generator_terms: penalties and the like, computed from the same forward pass.
     lazy_terms: terms of D's loss that every `lazy_interval`-th step minimises by a move of its own,
         scaled by the interval, as StyleGAN2 does (Karras et al. 2020, arXiv 1912.04958, section 3.1).
@@ -141,6 +164,7 @@ def two_player(
         raise ValueError("a replay of old fakes needs the shape of a batch")
     if packing > 1 and condition is not None:
         raise ValueError("packing does not know which of several conditions to tell D: leave one of them out")
+    heads, carried = dict(heads or {}), dict(carried or {})
     lazy = bool(lazy_terms) and lazy_interval > 1
     every_step_terms = (*discriminator_terms, *(() if lazy else lazy_terms))
 
@@ -163,49 +187,60 @@ def two_player(
         key, before = inputs.key, inputs.variables["discriminator"]
 
         def shown(examples: Array, fold: int) -> Array:
-            seen = (
-                examples if show is None else show(examples, jax.random.fold_in(key, fold), inputs.step, inputs.hyper)
-            )
+            seen = examples if show is None else show(examples, jax.random.fold_in(key, fold), inputs)
             return pack(seen, packing) if packing > 1 else seen
 
         def net(function: Callable, examples: Array, told: Any, running: Mapping[str, Any], noise: int) -> Any:
             variables = {"params": params["discriminator"], **running}
-            return function(variables, examples, *told, key=jax.random.fold_in(key, noise))
+            heard = told if tell_discriminator or condition is None else told[1:]
+            return function(variables, examples, *heard, key=jax.random.fold_in(key, noise))
 
-        def critic(examples: Array) -> Array:
-            return net(discriminator.net.apply, examples, real_told, before, REAL_NOISE)[0]
+        def critic(examples: Array, other: Array | None = None) -> Array:
+            told = real_told if other is None else (other, *real_told[1:])
+            return net(discriminator.net.apply, examples, told, before, REAL_NOISE)[0]
 
-        def features(examples: Array) -> Array:
+        def seen(examples: Array, told: Any, running: Mapping[str, Any], noise: int) -> tuple[Array, Array | None, Any]:
             if discriminator.net.features is None:
-                raise ValueError("this discriminator names no features: they are wanted for feature matching")
-            return net(discriminator.net.features, examples, real_told, before, REAL_NOISE)
+                output, changed = net(discriminator.net.apply, examples, told, running, noise)
+                return output, None, {**running, **changed}
+            (output, features), changed = net(discriminator.net.features, examples, told, running, noise)
+            return output, features, {**running, **changed}
+
+        def head(name: str) -> Callable[[Array], Any]:
+            variables = {"params": params[name], **inputs.variables[name]}
+            return lambda features: heads[name].net.apply(variables, features)[0]
 
         real_shown, fake_shown = shown(inputs.batch[observation], REAL_SHOWN), shown(fake, FAKE_SHOWN)
-        real_output, changed = net(discriminator.net.apply, real_shown, real_told, before, REAL_NOISE)
-        running = {**before, **changed}
-        fake_output, changed = net(discriminator.net.apply, fake_shown, fake_told, running, FAKE_NOISE)
+        real_output, real_features, running = seen(real_shown, real_told, before, REAL_NOISE)
+        fake_output, fake_features, running = seen(fake_shown, fake_told, running, FAKE_NOISE)
         played = Round(
             real=real_shown,
             fake=fake_shown,
             latent=latent,
-            condition=real_told[0] if real_told else None,
+            condition=real_told[0] if condition is not None else None,
             real_output=real_output,
             fake_output=fake_output,
+            real_features=real_features,
+            fake_features=fake_features,
             key=jax.random.fold_in(key, TERMS),
             hyper=inputs.hyper,
             step=inputs.step,
             critic=critic,
-            features=features,
+            heads={name: head(name) for name in heads},
         )
-        return played, {**running, **changed}
+        return played, running
 
     def told_in(inputs: LossInput) -> tuple[Array, ...]:
-        return () if condition is None else (inputs.batch[condition],)
+        told = () if condition is None else (inputs.batch[condition],)
+        if told_by_step is None:
+            return told
+        n = inputs.batch[observation].shape[0]
+        return (*told, jnp.broadcast_to(told_by_step(inputs.step), (n,)))
 
     def discriminator_loss(params: Mapping[str, Params], inputs: LossInput) -> tuple[Array, LossOutput]:
         told = told_in(inputs)
         latent, made, _ = generate(params, inputs, told)
-        seen, memory = (made, told), {}
+        seen, memory = (made, told), dict[str, Any]()
         if replay is not None:
             seen, pool = replay.draw(inputs.memory["replay"], seen, jax.random.fold_in(inputs.key, REPLAY))
             memory = {"replay": pool}
@@ -220,6 +255,8 @@ def two_player(
             "fake_accuracy": jnp.mean(played.fake_output < 0, dtype=jnp.float32),
             "diversity": neighbour_distance(made) / jnp.maximum(neighbour_distance(inputs.batch[observation]), 1e-12),
         }
+        for name, one in carried.items():
+            memory[name] = jax.lax.stop_gradient(one.after(inputs.memory[name], played))
         output = LossOutput(variables={"discriminator": running}, memory=memory, metrics=metrics)
         return adversarial + _sum(every_step_terms, played), output
 
@@ -239,16 +276,18 @@ def two_player(
         return weighted + _sum(generator_terms, played), output
 
     def memory(key: Key) -> Mapping[str, Any]:
+        start = {name: one.start for name, one in carried.items()}
         if replay is None or batch is None:
-            return {}
-        told = () if condition is None else (jnp.zeros(batch[:1], jnp.int32),)
-        return {"replay": replay.empty((jnp.zeros(batch), told))}
+            return start
+        told: tuple[Array, ...] = () if condition is None else (jnp.zeros(batch[:1], jnp.int32),)
+        told += () if told_by_step is None else (jnp.zeros(batch[:1]),)
+        return {"replay": replay.empty((jnp.zeros(batch), told)), **start}
 
     lazily = Update("regularization", ("discriminator",), lazy_loss, every(lazy_interval, offset=0))
     return Game(
-        players={"generator": generator, "discriminator": discriminator},
+        players={"generator": generator, "discriminator": discriminator, **heads},
         updates=(
-            Update("discriminator", ("discriminator",), discriminator_loss, discriminator_when),
+            Update("discriminator", ("discriminator", *heads), discriminator_loss, discriminator_when),
             *([lazily] if lazy else []),
             Update("generator", ("generator",), generator_loss, generator_when),
         ),

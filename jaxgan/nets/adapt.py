@@ -21,7 +21,7 @@ def adapt(module: nn.Module, *shapes: Sequence[int], couples_batch: bool = False
     shapes: one shape per input, without the batch axis; float32 inputs of batch 2 initialise it.
     couples_batch: see `Net`; the module's fields decide it, the caller says it.
 
-    `Net.features` of a module that sows none raises ValueError when it is called.
+    `Net.features` of a module that sows none gives None for them.
     """
 
     def init(key: Key) -> Mapping[str, Any]:
@@ -44,12 +44,15 @@ def adapt(module: nn.Module, *shapes: Sequence[int], couples_batch: bool = False
     ) -> tuple[Any, Mapping[str, Any]]:
         return run(variables, inputs, key, train)
 
-    def features(variables: Mapping[str, Any], *inputs: Array, key: Key | None = None, train: bool = True) -> Array:
-        _, changed = run(variables, inputs, key, train, ("intermediates",))
+    def features(
+        variables: Mapping[str, Any], *inputs: Array, key: Key | None = None, train: bool = True
+    ) -> tuple[tuple[Any, Array | None], Mapping[str, Any]]:
+        output, changed = run(variables, inputs, key, train, ("intermediates",))
+        running = {name: value for name, value in changed.items() if name != "intermediates"}
         shown = changed.get("intermediates", {})
         if "features" not in shown:
-            raise ValueError(f"{type(module).__name__} shows no features: it sows none")
+            return (output, None), running
         (activations,) = shown["features"]
-        return activations.reshape(activations.shape[0], -1).astype(jnp.float32)
+        return (output, activations.reshape(activations.shape[0], -1).astype(jnp.float32)), running
 
     return Net(init, apply, couples_batch, features)

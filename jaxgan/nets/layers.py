@@ -1,6 +1,7 @@
 """Layers that several architectures use."""
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import flax.linen as nn
@@ -168,6 +169,37 @@ def _unit(vector: Array) -> Array:
 def weigh(layer: nn.Module, x: Array, train: bool, spectral: bool) -> Array:
     """What a layer with a "kernel" makes of x, spectrally normalized or as it is; for compact methods."""
     return SpectralNorm(layer)(x, train) if spectral else layer(x)
+
+
+class Equalized(nn.Module):
+    """A layer with an equalised learning rate: ``Equalized(nn.Dense(3, kernel_init=nn.initializers.normal(1.0)))(x)``.
+
+    The kernel [..., in, out] is used as ``gain / sqrt(fan in) * multiplier * kernel`` and the bias as
+    ``multiplier * bias``, so that kernels that start from N(0, 1 / multiplier^2) have the deviation of He
+    et al. and all layers learn at one relative speed, `multiplier` times that of the others. Names of the
+    parameters are the layer's own.
+
+    Karras et al., "Progressive Growing of GANs", 2018, arXiv 1710.10196, section 4.1 (gain sqrt(2), 1 in
+    the last layers); the multiplier is StyleGAN's (2019, arXiv 1812.04948, appendix C: 0.01 in the mapping).
+    """
+
+    layer: nn.Module
+    gain: float = 2.0**0.5
+    multiplier: float = 1.0
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        def scaled(variables: Any) -> Any:
+            if self.is_initializing():
+                return variables  # flax would keep the scaled kernel as the parameter
+            params = dict(variables["params"])
+            fan_in = prod(params["kernel"].shape[:-1])
+            params["kernel"] = params["kernel"] * (self.gain * self.multiplier / fan_in**0.5)
+            if "bias" in params:
+                params["bias"] = params["bias"] * self.multiplier
+            return {"params": params}
+
+        return nn.map_variables(lambda layer: layer(x), "params", scaled, init=self.is_initializing())(self.layer)
 
 
 class Maxout(nn.Module):

@@ -12,7 +12,7 @@ from jaxgan import augment, dynamics
 from jaxgan.arrays import Array, Key
 from jaxgan.config import Options, RequestError
 from jaxgan.data.images import Images, batches
-from jaxgan.game import Game, Net, Player, every
+from jaxgan.game import Game, LossInput, Net, Player, every
 from jaxgan.games.two_player import Term, collapse_alarm, feature_matching, gradient_penalty, two_player
 from jaxgan.latent import labelled
 from jaxgan.losses import penalties
@@ -92,10 +92,9 @@ def _labels(rules: Rules, loss: AdversarialLoss, key: Key, hyper: Any) -> Advers
     return flip_labels(smooth, key, hyper["label_flips"]) if rules.label_flips else smooth
 
 
-def _noise(rules: Rules, examples: Array, key: Key, step: Array, hyper: Any) -> Array:
-    return augment.instance_noise(
-        examples, key, augment.decaying(hyper["instance_noise"], step, rules.instance_noise_steps)
-    )
+def _noise(rules: Rules, examples: Array, key: Key, inputs: LossInput) -> Array:
+    deviation = augment.decaying(inputs.hyper["instance_noise"], inputs.step, rules.instance_noise_steps)
+    return augment.instance_noise(examples, key, deviation)
 
 
 def _with_input_deviation(net: Net) -> Net:

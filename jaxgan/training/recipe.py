@@ -37,6 +37,10 @@ class Recipe:
     stages: played in order, `until` strictly increasing.
     prior: (key, n, condition) -> inputs of `generate`; None for systems that generate nothing.
     generate: (state, inputs, truncation) -> outputs [n, ...], pure, with averaged weights where kept.
+    style, synthesize: where the generator goes through a second latent space (StyleGAN's W): (state,
+        inputs) -> styles [n, ...], and (state, styles) -> outputs; `generate` without truncation is the two.
+    ready: (state, key) -> state, what a trained state goes through before it generates, such as standing
+        statistics of batch normalization; None for nothing.
     draw: outputs [n, ...] as numpy -> one uint8 picture [height, width, channel].
     reals: some real examples in the form of outputs, for reals.png.
     evaluations: by name.
@@ -50,6 +54,9 @@ class Recipe:
     stages: tuple[Stage, ...]
     prior: Callable[[Key, int, Array | None], Any] | None = None
     generate: Callable[[State, Any, float], Array] | None = None
+    style: Callable[[State, Any], Array] | None = None
+    synthesize: Callable[[State, Array], Array] | None = None
+    ready: Callable[[State, Key], State] | None = None
     draw: Callable[[np.ndarray], np.ndarray] | None = None
     reals: np.ndarray | None = None
     evaluations: Mapping[str, Evaluation] = field(default_factory=dict)

@@ -134,7 +134,7 @@ def stabilised(optimizer: optax.GradientTransformation) -> Game:
         normal_prior(3),
         observation="point",
         labels=labels,
-        show=lambda points, key, step, hyper: instance_noise(points, key, hyper["noise"]),
+        show=lambda points, key, inputs: instance_noise(points, key, inputs.hyper["noise"]),
         packing=2,
         lazy_terms=[gradient_penalty(penalties.r1, "weight", critic)],
         lazy_interval=2,

@@ -121,7 +121,7 @@ def test_noise_by_quadrature_is_noise_by_draws():
         method.loss,
         prior=lambda key, n: jnp.zeros((n, 1)),
         observation="point",
-        show=lambda examples, key, step, hyper: instance_noise(examples, key, hyper["strength"]),
+        show=lambda examples, key, inputs: instance_noise(examples, key, inputs.hyper["strength"]),
     )
     state = dirac.placed(exact, sigma, 0.9, -1.3)
     expected = field(exact, state, dirac.batch(method))

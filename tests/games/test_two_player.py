@@ -8,6 +8,7 @@ import pytest
 
 from jaxgan.game import LossInput, Net, Player, every, init_state, make_step
 from jaxgan.games.two_player import (
+    Carried,
     collapse_alarm,
     feature_matching,
     gradient_penalty,
@@ -351,8 +352,8 @@ def rounds(options, hyper=None, steps=1, batch=REAL):
 
 
 def test_d_is_shown_what_show_makes_of_both_in_both_updates():
-    def show(examples, key, step, hyper):
-        return examples * hyper["scale"] + step + jax.random.normal(key, examples.shape)
+    def show(examples, key, inputs):
+        return examples * inputs.hyper["scale"] + inputs.step + jax.random.normal(key, examples.shape)
 
     for step, (d, g) in enumerate(rounds({"show": show}, {"scale": 2.0}, steps=2)):
         real_noise, fake_noise = d.real - 2 * REAL - step, d.fake - 2 * LATENT @ G - step
@@ -389,7 +390,11 @@ def test_labels_change_ds_loss_and_not_gs():
 
 
 def test_feature_matching_compares_mean_features():
-    net = replace(linear(D, 0.4), features=lambda v, x, key=None, train=True: jnp.tanh(x * v["params"]["w"][None]))
+    def features(variables, x, key=None, train=True):
+        output, changed = linear(D, 0.4).apply(variables, x, key=key, train=train)
+        return (output, jnp.tanh(x * variables["params"]["w"][None])), changed
+
+    net = replace(linear(D, 0.4), features=features)
     game = build(
         discriminator=net,
         generator_terms=[feature_matching("matching")],
@@ -399,7 +404,7 @@ def test_feature_matching_compares_mean_features():
     w = np.asarray(state.params["discriminator"]["w"], np.float64)
     expected = np.sum((np.tanh(REAL * w).mean(0) - np.tanh(LATENT @ G * w).mean(0)) ** 2)
     np.testing.assert_allclose(metrics["generator/loss"], 0.7 * expected, rtol=1e-4)
-    with pytest.raises(ValueError, match="names no features"):
+    with pytest.raises(ValueError, match="shows no features"):
         one_step(build(generator_terms=[feature_matching(1.0)]))
 
 
@@ -408,3 +413,63 @@ def test_the_generators_adversarial_loss_is_weighted(weight):
     _, metrics = one_step(build(generator_weight=weight))
     assert float(metrics["generator/loss"]) == pytest.approx(weight * float(metrics["generator/adversarial"]), abs=1e-7)
     assert float(metrics["generator/adversarial"]) > 0.1
+
+
+def with_features(net, told=False):
+    """The net, whose features are its examples."""
+
+    def features(variables, x, *told, key=None, train=True):
+        output, changed = net.apply(variables, x, *told, key=key, train=train)
+        return (output, x), changed
+
+    return replace(net, features=features)
+
+
+def test_heads_move_with_d_on_its_features_and_the_generator_reads_them():
+    """A head is a linear map of D's features; each player's term pulls on it or through it as written."""
+    weight = np.array([0.3, -0.7], np.float32)
+    head = Player(linear(weight), optax.sgd(0.1))
+    game = build(
+        discriminator=with_features(linear(D, 0.4)),
+        heads={"head": head},
+        discriminator_terms=[lambda r: 2.0 * jnp.mean(r.heads["head"](r.real_features))],
+        generator_terms=[lambda r: 3.0 * jnp.mean(r.heads["head"](r.fake_features))],
+        generator_weight=0.0,
+    )
+    assert game.updates[0].players == ("discriminator", "head") and game.updates[1].players == ("generator",)
+    state, metrics = one_step(game)
+    np.testing.assert_allclose(state.params["head"]["w"], weight - 0.1 * 2.0 * REAL.mean(0), rtol=1e-5)
+    moved = np.asarray(state.params["head"]["w"], np.float64) @ (LATENT @ G).T + state.params["head"]["b"]
+    np.testing.assert_allclose(metrics["generator/loss"], 3.0 * moved.mean(), rtol=1e-4)
+
+
+def test_another_condition_reaches_the_critic_and_an_untold_d_hears_none():
+    label = np.array([2.0, -1.0, 0.5], np.float32)
+    batch = {"point": jnp.asarray(REAL), "label": jnp.asarray(label)}
+    plain = REAL @ D + 0.4
+
+    def term_of(term, told):
+        game = build(condition="label", tell_discriminator=told, discriminator_terms=[term])
+        _, metrics = one_step(game, batch)
+        return metrics["discriminator/loss"] - metrics["discriminator/adversarial"]
+
+    weight = jnp.array([1.0, 2.0, 5.0])
+    for told, shift in ((True, 1.0), (False, 0.0)):
+        right = term_of(lambda r: jnp.sum(weight * r.critic(r.real)), told)
+        wrong = term_of(lambda r: jnp.sum(weight * r.critic(r.real, r.condition**2)), told)
+        np.testing.assert_allclose(right, weight @ (plain + shift * label), rtol=1e-4)
+        np.testing.assert_allclose(wrong, weight @ (plain + shift * label**2), rtol=1e-4)
+
+
+def test_what_the_step_tells_comes_last_and_what_is_carried_goes_on():
+    game = build(
+        told_by_step=lambda step: 10.0 * step,
+        carried={"mean": Carried(jnp.zeros(()), lambda value, r: 0.5 * value + jnp.mean(r.real_output))},
+    )
+    state, step = init_state(game, jax.random.key(0)), make_step(game)
+    expected = 0.0
+    for i in range(3):
+        before = np.asarray(state.params["discriminator"]["w"]), float(state.params["discriminator"]["b"])
+        state, _ = step(state, {"point": jnp.asarray(REAL)})
+        expected = 0.5 * expected + np.mean(REAL @ before[0] + before[1] + 10.0 * i)
+        np.testing.assert_allclose(state.memory["mean"], expected, rtol=1e-4)

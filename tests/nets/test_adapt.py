@@ -72,12 +72,14 @@ def test_features_are_what_the_module_sows():
     assert set(variables) == {"params", "batch_stats", "reference"}
     x, key = jax.random.normal(jax.random.key(1), (5, 2)), jax.random.key(2)
     for train in (True, False):
-        features = net.features(variables, x, key=key, train=train)
+        (seen, features), also_changed = net.features(variables, x, key=key, train=train)
         output, changed = net.apply(variables, x, key=key, train=train)
+        np.testing.assert_array_equal(seen, output)
+        jax.tree.map(np.testing.assert_array_equal, also_changed, changed)
         assert features.shape == (5, 2) and features.dtype == jnp.float32
         np.testing.assert_allclose(np.sum(features, axis=1), output, rtol=0.02, atol=0.02)
         assert set(changed) == ({"batch_stats"} if train else set())  # neither features nor the reference
-    gradient = jax.grad(lambda x: jnp.sum(net.features(variables, x, train=False) ** 2))(x)
+    gradient = jax.grad(lambda x: jnp.sum(net.features(variables, x, train=False)[0][1] ** 2))(x)
     assert np.any(gradient)
 
 
@@ -89,10 +91,13 @@ def test_what_is_sown_costs_nothing_where_nobody_asks():
         assert ("bf16" in program.as_text()) == shown
 
 
-def test_a_module_that_shows_no_features_says_so():
+def test_a_module_that_sows_none_shows_no_features():
     net = adapt(Told(), (2,), ())
-    with pytest.raises(ValueError, match="Told shows no features"):
-        net.features(net.init(jax.random.key(0)), jnp.ones((4, 2)), jnp.ones(4), key=jax.random.key(1))
+    variables, inputs = net.init(jax.random.key(0)), (jnp.ones((4, 2)), jnp.ones(4))
+    (output, features), _ = net.features(variables, *inputs, key=jax.random.key(1))
+    assert features is None
+    again = net.apply(variables, *inputs, key=jax.random.key(1))[0]
+    jax.tree.map(np.testing.assert_array_equal, output, again)
 
 
 def test_the_reference_is_drawn_with_the_parameters_and_stays():

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.nets.convolution import DownsamplingConvolution, UpsamplingConvolution
+from jaxgan.nets.convolution import Convolution, DownsamplingConvolution, UpsamplingConvolution
 from jaxgan.nets.layers import (
     BatchNorm,
+    Equalized,
     InstanceNorm,
     LayerNorm,
     Maxout,
@@ -305,3 +306,18 @@ def test_dropout_drops_its_share_in_training_only():
     y = np.asarray(Dropped().apply({}, x, True, rngs={"noise": jax.random.key(0)}))
     np.testing.assert_allclose(np.unique(y), [0.0, 4.0])
     np.testing.assert_allclose(np.mean(y == 0), 0.25, atol=0.02)
+
+
+def test_equalised_kernels_start_alike_and_are_scaled_in_use():
+    """By hand: a convolution with 9 * 3 inputs, gain 2, multiplier 0.01."""
+    module = Equalized(Convolution(5, kernel_init=nn.initializers.normal(100.0)), gain=2.0, multiplier=0.01)
+    x = jax.random.normal(jax.random.key(1), (2, 6, 6, 3))
+    params = module.init(jax.random.key(0), x)["params"]["layer"]
+    assert 80 < np.std(params["kernel"]) < 120 and params["kernel"].shape == (3, 3, 3, 5)
+    params = {**params, "bias": jnp.arange(5.0)}
+    shown = module.apply({"params": {"layer": params}}, x)
+    kernel = params["kernel"] * 2.0 * 0.01 / np.sqrt(27)
+    by_hand = Convolution(5).apply({"params": {"kernel": kernel, "bias": 0.01 * jnp.arange(5.0)}}, x)
+    np.testing.assert_allclose(shown, by_hand, rtol=1e-5, atol=1e-6)
+    # unit variance in, variance gain^2 out
+    assert 1.0 < np.std(module.apply(module.init(jax.random.key(0), x), x)) < 4.0

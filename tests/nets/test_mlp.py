@@ -67,7 +67,7 @@ def test_the_projection_adds_an_inner_product_with_the_last_features():
     features = np.maximum(hidden, 0.2 * hidden)
     expected = affine(last, features)[:, 0] + (features * embedding["kernel"][np.asarray(label)]).sum(1)
     np.testing.assert_allclose(module.apply(variables, X, label), expected, rtol=1e-4, atol=1e-5)
-    shown = adapt(module, (3,), ()).features(variables, X, label)
+    shown = adapt(module, (3,), ()).features(variables, X, label)[0][1]
     np.testing.assert_allclose(shown, features, rtol=1e-4, atol=1e-5)  # and these are what it shows
 
 
@@ -76,7 +76,7 @@ def test_the_minibatch_layer_reads_the_last_features():
     variables = drawn(module, (3,))
     params = variables["params"]
     assert params["Dense_1"]["kernel"].shape == (7, 1)
-    shown = adapt(module, (3,)).features(variables, X)
+    shown = adapt(module, (3,)).features(variables, X)[0][1]
     assert shown.shape == (6, 5)
     seen = MinibatchDiscrimination(2, 3).apply({"params": params["MinibatchDiscrimination_0"]}, shown)
     expected = affine(jax.tree.map(np.asarray, params["Dense_1"]), np.asarray(seen))[:, 0]

@@ -165,7 +165,7 @@ def test_the_discriminator_is_the_papers(mean_pooling):
     logit = logit + (features * params["Dense_1"]["kernel"][np.asarray(label)]).sum(1)
     result = jit(lambda p: module.apply({"params": p}, images, label))(params)
     np.testing.assert_allclose(result, logit, rtol=1e-3, atol=1e-3)
-    shown = jit(lambda p: adapt(module, (8, 8, 2), ()).features({"params": p}, images, label))(params)
+    shown = jit(lambda p: adapt(module, (8, 8, 2), ()).features({"params": p}, images, label)[0][1])(params)
     np.testing.assert_allclose(shown, features, rtol=1e-3, atol=1e-3)
 
 
