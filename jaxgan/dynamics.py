@@ -5,7 +5,7 @@ descent is v = -(gradient of each player's loss in its own parameters), the sign
 2018 (arXiv 1801.04406): a fixed point is stable in continuous time where all eigenvalues of the
 Jacobian of v have negative real parts.
 
-`unroll`, `consensus` and `extragradient` change losses only, so that everything else that a game
+`unroll`, `consensus`, `extragradient` and `accumulate` change losses only, so that everything else that a game
 does (schedules, averages, devices) stays `make_step`'s. Inside them a batch is what the loss is
 given: whole under jit over a mesh, a device's own part under pmap and shard_map, where look-ahead
 moves and the norm of the field are therefore each device's own, like its batch statistics.
@@ -154,6 +154,82 @@ def extragradient(game: Game, step_size: Number | None = None) -> Game:
 
     updates = tuple(replace(update, loss=extrapolated(update)) for update in game.updates)
     return replace(game, updates=updates, simultaneous=True)
+
+
+def accumulate(game: Game, parts: int) -> Game:
+    """The game whose gradients are means over `parts` parts of each batch, taken one after another: less memory.
+
+    For losses that are means over examples it is the same move up to rounding, and `parts` times less
+    activation memory; batch statistics, packs and latents are each part's own. Running variables and
+    memory go from part to part. Metrics are means over the parts.
+
+    Example i is in part i modulo `parts`, so that a batch laid over devices stays where it is. Raises
+    ValueError, when the game is played, for a batch that does not divide.
+    """
+    if parts < 1:
+        raise ValueError(f"a batch has at least 1 part, got {parts}")
+
+    def summed(update: Update) -> LossFn:
+        def take(batch: Batch, i: Array) -> Batch:
+            def one(x: Array) -> Array:
+                if x.shape[0] % parts:
+                    raise ValueError(f"{parts} parts do not divide a batch of {x.shape[0]}")
+                return jax.lax.dynamic_index_in_dim(x.reshape(-1, parts, *x.shape[1:]), i, 1, keepdims=False)
+
+            return jax.tree.map(one, batch)
+
+        def over_parts(params: Mapping[str, Params], inputs: LossInput, slope: bool) -> Any:
+            movers = {name: params[name] for name in update.players}
+            others = {name: tree for name, tree in params.items() if name not in movers}
+
+            def part(carry: tuple[Any, Any], i: Array) -> tuple[Any, Any]:
+                variables, memory = carry
+                given = replace(
+                    inputs,
+                    # the same for every update, so that they still see the same fakes
+                    key=jax.random.fold_in(inputs.key, i),
+                    batch=take(inputs.batch, i),
+                    variables={**inputs.variables, **variables},
+                    memory=memory,
+                )
+
+                def loss(own: Mapping[str, Params]) -> tuple[Array, LossOutput]:
+                    return update.loss({**others, **own}, given)
+
+                if slope:
+                    (value, output), gradient = jax.value_and_grad(loss, has_aux=True)(movers)
+                else:
+                    (value, output), gradient = loss(movers), None
+                changed = {name: {**variables[name], **output.variables.get(name, {})} for name in movers}
+                return (changed, {**memory, **output.memory}), (value, gradient, output.metrics)
+
+            start = ({name: dict(inputs.variables[name]) for name in movers}, dict(inputs.memory))
+            # in a loop that adds up, so that no part's gradient is kept
+            first = part(start, jnp.zeros((), jnp.int32))
+
+            def further(i: Array, before: tuple[Any, Any]) -> tuple[Any, Any]:
+                carry, added = part(before[0], i)
+                return carry, jax.tree.map(jnp.add, before[1], added)
+
+            (variables, memory), total = jax.lax.fori_loop(1, parts, further, first)
+            value, gradient, metrics = jax.tree.map(lambda x: x / parts, total)
+            return (value, LossOutput(variables, memory, metrics)), gradient
+
+        @jax.custom_vjp
+        def compute(params: Mapping[str, Params], inputs: LossInput) -> tuple[Array, LossOutput]:
+            return over_parts(params, inputs, slope=False)[0]
+
+        def forward(params: Mapping[str, Params], inputs: LossInput) -> Any:
+            return over_parts(params, inputs, slope=True)
+
+        def backward(gradient: Any, cotangent: Any) -> Any:
+            own = jax.tree.map(lambda g: (cotangent[0] * g).astype(g.dtype), gradient)
+            return dict.fromkeys(game.players) | own, None
+
+        compute.defvjp(forward, backward)
+        return compute
+
+    return replace(game, updates=tuple(replace(update, loss=summed(update)) for update in game.updates))
 
 
 def without_schedules(game: Game, step: int, horizon: int = 720) -> Game:

@@ -10,6 +10,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from jaxgan.dynamics import (
+    accumulate,
     consensus,
     extragradient,
     field,
@@ -776,3 +777,81 @@ def test_nobody_moves_twice_where_all_move_at_once(transform):
     again = replace(game, updates=(*game.updates, replace(game.updates[0], name="again")))
     with pytest.raises(ValueError, match="simultaneous play"):
         transform(again)
+
+
+# -- gradients of a batch in parts -----------------------------------------------------------------
+
+
+def counting_game(simultaneous=False):
+    """Two players whose losses are means over the batch; passes are counted, and a mean of the data is carried."""
+
+    def loss(sign):
+        def compute(params, inputs):
+            scores = jnp.tanh(inputs.batch["point"] @ params["left"]["w"]) * params["right"]["w"]
+            mover = "left" if sign > 0 else "right"
+            running = {mover: {"count": {"n": inputs.variables[mover]["count"]["n"] * 2.0 + 1.0}}}
+            memory = {"mean": 0.5 * inputs.memory["mean"] + jnp.mean(inputs.batch["point"])}
+            return sign * jnp.mean(scores**2 + scores), LossOutput(running, memory, {"score": jnp.mean(scores)})
+
+        return compute
+
+    def net(start):
+        return Net(
+            lambda key: {"params": {"w": jnp.asarray(start)}, "count": {"n": jnp.zeros(())}},
+            lambda variables, key=None, train=True: (None, {}),
+        )
+
+    players = {"left": Player(net([0.3, -0.8]), optax.sgd(0.1)), "right": Player(net(0.7), optax.sgd(0.1))}
+    updates = (Update("left", ("left",), loss(1.0)), Update("right", ("right",), loss(-1.0)))
+    return Game(players, updates, memory=lambda key: {"mean": jnp.zeros(())}, simultaneous=simultaneous)
+
+
+POINTS = {"point": np.random.default_rng(4).normal(0.4, 1.0, (6, 2))}
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 6])
+def test_parts_of_a_batch_move_as_the_whole_does(parts):
+    whole, in_parts = counting_game(), accumulate(counting_game(), parts)
+    (state, metrics), (ours, our_metrics) = (
+        jax.jit(make_step(g))(init_state(g, jax.random.key(0)), POINTS) for g in (whole, in_parts)
+    )
+    for wanted, found in zip(jax.tree.leaves(state.params), jax.tree.leaves(ours.params), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    for name in metrics:
+        np.testing.assert_allclose(our_metrics[name], metrics[name], rtol=1e-6)
+    # what is carried goes through the parts in order: 1, 3, 7, ...
+    assert float(ours.variables["left"]["count"]["n"]) == 2.0**parts - 1.0
+    mean = 0.0
+    for _ in range(2):
+        for i in range(parts):
+            mean = 0.5 * mean + POINTS["point"].reshape(-1, parts, 2)[:, i].mean()
+    np.testing.assert_allclose(ours.memory["mean"], mean, rtol=1e-12)
+
+
+def test_parts_have_keys_of_their_own_that_all_updates_share():
+    def noisy(params, inputs):
+        return jnp.sum(params["w"]["w"]) * jax.random.normal(inputs.key), LossOutput()
+
+    net = Net(lambda key: {"params": {"w": jnp.ones(1)}}, lambda variables, key=None, train=True: (None, {}))
+    players = {"w": Player(net, optax.sgd(1.0))}
+    game = accumulate(Game(players, (Update("w", ("w",), noisy),)), 3)
+    state = init_state(game, jax.random.key(0))
+    moved, _ = make_step(game)(state, POINTS)
+    key = jax.random.fold_in(jax.random.key(0), 0)
+    draws = [float(jax.random.normal(jax.random.fold_in(key, i))) for i in range(3)]
+    np.testing.assert_allclose(moved.params["w"]["w"], 1.0 - np.mean(draws), rtol=1e-6)
+
+
+def test_the_field_of_parts_has_the_jacobian_of_the_whole():
+    """Second derivatives go through the sum, so that looking ahead and penalties of the field are right too."""
+    whole, in_parts = counting_game(True), accumulate(counting_game(True), 2)
+    state = init_state(whole, jax.random.key(0))
+    np.testing.assert_allclose(jacobian(in_parts, state, POINTS), jacobian(whole, state, POINTS), rtol=1e-10)
+
+
+def test_batches_that_do_not_divide_are_refused():
+    game = accumulate(counting_game(), 4)
+    with pytest.raises(ValueError, match="4 parts do not divide a batch of 6"):
+        make_step(game)(init_state(game, jax.random.key(0)), POINTS)
+    with pytest.raises(ValueError, match="at least 1 part, got 0"):
+        accumulate(counting_game(), 0)

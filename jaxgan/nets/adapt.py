@@ -1,6 +1,7 @@
-"""The one bridge from a Flax linen module to a `Net`."""
+"""The one bridge from a Flax linen module to a `Net`, and a `Net` that keeps no activations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import flax.linen as nn
@@ -9,6 +10,23 @@ import jax.numpy as jnp
 
 from jaxgan.arrays import Array, Key
 from jaxgan.game import Net
+
+
+def rematerialized(net: Net) -> Net:
+    """The same net, whose activations are computed again in the backward pass instead of being kept: less memory.
+
+    A step then holds the activations of one net's pass at a time, not those of all its passes, for one
+    more forward pass each. Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016, arXiv 1604.06174.
+    """
+
+    def again(function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(variables: Any, *inputs: Array, key: Key | None = None, train: bool = True) -> Any:
+            recomputed = jax.checkpoint(lambda v, xs, k: function(v, *xs, key=k, train=train))
+            return recomputed(variables, inputs, key)
+
+        return run
+
+    return replace(net, apply=again(net.apply), features=None if net.features is None else again(net.features))
 
 
 def adapt(module: nn.Module, *shapes: Sequence[int], couples_batch: bool = False) -> Net:

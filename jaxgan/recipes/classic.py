@@ -18,6 +18,7 @@ from jaxgan.latent import labelled
 from jaxgan.losses import penalties
 from jaxgan.losses.adversarial import AdversarialLoss, flip_labels, label_smoothing
 from jaxgan.memory import Replay
+from jaxgan.nets.adapt import rematerialized
 from jaxgan.nets.layers import minibatch_deviation
 from jaxgan.recipes.compatibility import Setting, check
 from jaxgan.recipes.judging import draw_images, generate_with, image_evaluation
@@ -47,6 +48,8 @@ def classic_game(
     check(rules, Setting(conditional, images), options.batch)
     if rules.minibatch == "input_deviation":
         discriminator = _with_input_deviation(discriminator)
+    if rules.rematerialize:
+        generator, discriminator = rematerialized(generator), rematerialized(discriminator)
     penalty_terms = [
         gradient_penalty(penalty, name, discriminator)
         for name, penalty in GRADIENT_PENALTIES.items()
@@ -69,11 +72,13 @@ def classic_game(
         show=partial(_noise, rules) if rules.instance_noise else None,
         packing=rules.packing,
         replay=Replay(rules.replay) if rules.replay else None,
-        batch=(options.batch, *shape),
+        batch=(options.batch // rules.accumulation, *shape),
         discriminator_when=every(rules.generator_steps, offset=0),
         generator_when=every(rules.discriminator_steps),
         simultaneous=rules.dynamics == "simultaneous",
     )
+    if rules.accumulation > 1:
+        game = dynamics.accumulate(game, rules.accumulation)
     if rules.unrolled_steps:
         game = dynamics.unroll(game, mover="generator", opponent="discriminator", steps=rules.unrolled_steps)
     if rules.dynamics == "extragradient":

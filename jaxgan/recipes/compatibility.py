@@ -99,7 +99,10 @@ def check(rules: Rules, setting: Setting, batch: int) -> None:
     for (one, other), reason in INCOMPATIBLE.items():
         if one in found and other in found:
             raise RequestError(reason)
+    if batch % rules.accumulation:
+        raise RequestError(f"--accumulation {rules.accumulation} does not divide the batch of {batch}")
+    batch //= rules.accumulation
     if batch % rules.packing:
-        raise RequestError(f"--packing {rules.packing} does not divide the batch of {batch}")
+        raise RequestError(f"--packing {rules.packing} does not divide the batch of {batch}, or each of its parts")
     if 0 < rules.replay < batch // 2:
         raise RequestError(f"--replay keeps at least half a batch, {batch // 2}, got {rules.replay}")

@@ -153,6 +153,11 @@ class Rules:
     generator_steps: int = 1
     """Generator steps for each discriminator step."""
 
+    accumulation: int = 1
+    """Parts of a batch that are played one after another and added up before a player moves: less memory."""
+    rematerialize: bool = False
+    """Compute activations again in the backward pass instead of keeping them: less memory."""
+
     optimizer: Optimizer = "adam"
     """Of both players."""
     generator_learning_rate: float = 1e-3
@@ -171,7 +176,7 @@ class Rules:
     def __post_init__(self) -> None:
         at_least(self, 0, *WEIGHTS, "weight_clip", "instance_noise", "instance_noise_steps", "replay", "unrolled_steps")
         at_least(self, 0, "generator_learning_rate", "discriminator_learning_rate")
-        at_least(self, 1, "penalty_interval", "packing", "discriminator_steps", "generator_steps")
+        at_least(self, 1, "penalty_interval", "packing", "discriminator_steps", "generator_steps", "accumulation")
         fraction(self, "generator_dropout", "discriminator_dropout", "label_flips", "beta1", "beta2", "ema_decay")
         if not 0 < self.real_label <= 1:
             raise RequestError(f"--real-label lies in (0, 1], got {self.real_label}")

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.nets.adapt import adapt
+from jaxgan.nets.adapt import adapt, rematerialized
 
 
 class Told(nn.Module):
@@ -105,3 +105,25 @@ def test_the_reference_is_drawn_with_the_parameters_and_stays():
     first, same, other = (net.init(jax.random.key(seed))["reference"]["latent"] for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, same)
     assert not np.allclose(first, other)
+
+
+def test_a_rematerialized_net_is_the_same_and_runs_forward_once_more():
+    net = adapt(Shown(), (2,), couples_batch=True)
+    again = rematerialized(net)
+    variables, x, key = net.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (5, 2)), jax.random.key(2)
+
+    def loss(of, params):
+        (output, features), changed = of.features({**variables, "params": params}, x, key=key)
+        return jnp.sum(jnp.tanh(output) ** 2) + jnp.sum(features**3), changed
+
+    for wanted, found in zip(
+        *(
+            jax.tree.leaves(jax.value_and_grad(lambda p, n=n: loss(n, p), has_aux=True)(variables["params"]))
+            for n in (net, again)
+        ),
+        strict=True,
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    np.testing.assert_array_equal(again.apply(variables, x, train=False)[0], net.apply(variables, x, train=False)[0])
+    text = str(jax.make_jaxpr(jax.grad(lambda p: loss(again, p)[0]))(variables["params"]))
+    assert "remat" in text or "checkpoint" in text

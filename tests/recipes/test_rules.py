@@ -71,6 +71,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     "unrolled_steps": {"unrolled_steps": 1},
     "discriminator_steps": {"discriminator_steps": 2},
     "generator_steps": {"generator_steps": 2},
+    # batch statistics are those of a part, and so are latents
+    "accumulation": {"accumulation": 2},
+    "rematerialize": {"rematerialize": True},
     "optimizer=optimistic_adam": {"optimizer": "optimistic_adam"},
     "optimizer=rmsprop": {"optimizer": "rmsprop"},
     "optimizer=sgd": {"optimizer": "sgd"},
@@ -127,6 +130,10 @@ def played(rules: Rules, images: bool) -> State:
     return jax.device_get(replace(state, key=jax.random.key_data(state.key)))
 
 
+def before_step(rules: Rules) -> State:
+    return jax.eval_shape(lambda key: init_state(game(rules), key, numbers(rules)), jax.random.key(0))
+
+
 def without(changes: dict[str, Any], name: str) -> Rules:
     """The rules that the named change is to differ from: the same, but for the one that gives it its name."""
     return Rules(**{k: v for k, v in changes.items() if k != name.partition("=")[0]})
@@ -139,6 +146,11 @@ def test_every_rule_changes_the_game(name):
     after, before = played(with_rule, images), played(plain, images)
     if name == "ema_decay":
         assert not before.ema and after.ema
+        return
+    if name == "rematerialize":
+        # the same game: it is told by its program
+        texts = [str(jax.make_jaxpr(make_step(game(r)))(before_step(r), batch(0, images))) for r in (plain, with_rule)]
+        assert "remat" not in texts[0] and "remat" in texts[1]
         return
     ours, theirs = (jax.tree.leaves((s.params["generator"], s.params["discriminator"])) for s in (after, before))
     shapes = [leaf.shape for leaf in ours] != [leaf.shape for leaf in theirs]
@@ -295,6 +307,10 @@ def test_each_row_of_the_table_is_met_and_says_what_to_do(pair):
 def test_numbers_of_the_batch():
     with pytest.raises(RequestError, match="--packing 3 does not divide the batch of 8"):
         check(Rules(packing=3), Setting(), BATCH)
+    with pytest.raises(RequestError, match="--accumulation 3 does not divide the batch of 8"):
+        check(Rules(accumulation=3), Setting(), BATCH)
+    with pytest.raises(RequestError, match="--packing 4 does not divide the batch of 2, or each of its parts"):
+        check(Rules(accumulation=4, packing=4), Setting(), BATCH)
     with pytest.raises(RequestError, match="--replay keeps at least half a batch, 4, got 3"):
         check(Rules(replay=3), Setting(), BATCH)
 
