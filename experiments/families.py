@@ -1,17 +1,20 @@
-"""Three families at one small budget, by every metric: dcgan, wgan_gp and sngan on MNIST and Fashion-MNIST.
+"""Every image recipe at one small budget, by every metric: on Fashion-MNIST, and three of them on MNIST.
 
-    python experiments/families.py --data-dir FOLDER            all six rows, an hour on two cores
+    python experiments/families.py --data-dir FOLDER            all rows, many hours on two cores
     python experiments/families.py --data npz:mnist.npz --recipes dcgan       some rows; the others stay as they are
     python experiments/families.py --quick                      8x8 digits
 
-Each recipe with its preset `cpu`, class-conditional, for the same number of steps of batch 64; a step of wgan_gp is one
-of D, its generator moves at every third. Five seeds train as one population. Everything is measured by
+Each recipe with its preset `cpu`, class-conditional where it can be, for the same number of steps of batch 64; a step
+of wgan_gp is one of D, its generator moves at every third. Seeds train as one population: five of dcgan, wgan_gp and
+sngan, three of the others. Protocol `paper` is the preset `paper` on CIFAR-10, one seed, for an accelerator: its rows
+are pending until somebody runs them. Everything is measured by
 `jaxgan evaluate` on the final checkpoint: 2,000 samples against all training images, features of the data set's
 own classifier, so nothing here is a FID or an Inception Score. "best" is each seed's best Frechet distance among
 the four moments at which it was measured in training, another draw of samples. No paper has numbers for this
 budget: it is a table to be reproduced, not a ranking of families, for none of them has converged.
 """
 
+import argparse
 import json
 import tempfile
 import time
@@ -27,49 +30,74 @@ from jaxgan.evaluate import evaluate
 from jaxgan.evaluation.record import combinations, final_and_best, measured, number, read_record
 from jaxgan.recipes.folder import Run, read_description
 from jaxgan.recipes.protocol import Protocol
+from jaxgan.run import find_preset
 from jaxgan.training.checkpoint import Checkpoints
 
-RECIPES = ("dcgan", "wgan_gp", "sngan")
+THREE = ("dcgan", "wgan_gp", "sngan")
+RECIPES = (
+    *THREE,
+    *("gan", "lsgan", "wgan", "cgan", "acgan", "projection", "infogan", "sagan", "biggan"),
+    *("progan", "stylegan2", "r3gan"),
+)
+ROWS = {
+    "cpu": [
+        (recipe, data) for data in ("mnist", "fashion_mnist") for recipe in (THREE if data == "mnist" else RECIPES)
+    ],
+    "paper": [(recipe, "cifar10") for recipe in RECIPES],
+}
 STEPS = 1000
 METRICS = ("frechet", "kernel", "prdc", "inception_score", "classes", "memorisation", "sliced_wasserstein", "ms_ssim")
 SAMPLES = 2000
+SECONDS = "seconds, all seeds, training"
 
 
 def main() -> None:
-    parser = arguments(__doc__ or "", seeds=5)
-    parser.add_argument("--data", nargs="+", default=["mnist", "fashion_mnist"], help="as jaxgan train names them")
+    parser = arguments(__doc__ or "", seeds=0)
+    parser.set_defaults(seeds=None)
+    parser.add_argument("--protocol", choices=ROWS, default="cpu")
+    parser.add_argument("--data", nargs="+", help="as jaxgan train names them (default: those of the protocol)")
     parser.add_argument("--data-dir", default=None, help="where the data sets lie, or their official files")
-    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=RECIPES)
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, help="default: those of the protocol")
     parser.add_argument("--runs", type=Path, help="folder in which run folders stay")
     flags = parser.parse_args()
+    if flags.seeds is not None and flags.seeds < 1:
+        parser.error(f"--seeds is at least 1, got {flags.seeds}")
     began = time.perf_counter()
     small = flags.quick or flags.smoke
     steps = 2 if flags.smoke else 100 if flags.quick else STEPS
-    seeds = 2 if small else flags.seeds
     rows: list[Row] = []
     sheets: dict[str, np.ndarray] = {}
     notes: set[str] = set()
     with tempfile.TemporaryDirectory() as temporary:
-        for data in ["digits"] if small else flags.data:
-            for recipe in flags.recipes[:1] if flags.smoke else flags.recipes:
-                options: dict[str, Any] = {"data": data, "data_dir": flags.data_dir, "steps": steps, "seeds": seeds}
-                if flags.smoke:
-                    options |= {"generator_width": 4, "discriminator_width": 4, "batch": 8, "features": "random-conv"}
-                try:
-                    made, sheet, note = play(
-                        recipe, options, str(flags.runs or temporary), small, 50 if flags.smoke else SAMPLES
-                    )
-                except RequestError as error:
-                    parser.error(str(error))
-                rows += made
-                notes |= {note} - {""}
-                sheets[made[0].method] = sheet
-                print(f"{made[0].method}: " + ", ".join(f"{row.metric} {row.measured:.4g}" for row in made), flush=True)
+        for recipe, data in wanted(flags):
+            seeds = 2 if small else flags.seeds or (1 if flags.protocol == "paper" else 5 if recipe in THREE else 3)
+            options: dict[str, Any] = {"data": data, "data_dir": flags.data_dir, "seeds": seeds}
+            if flags.protocol == "cpu":
+                options["steps"] = steps
+            if flags.smoke:
+                options |= {"generator_width": 4, "discriminator_width": 4, "batch": 8, "features": "random-conv"}
+            try:
+                made, sheet, note = play(
+                    recipe, flags.protocol, options, str(flags.runs or temporary), small, 50 if flags.smoke else SAMPLES
+                )
+            except RequestError as error:
+                parser.error(str(error))
+            rows += made
+            notes |= {note} - {""}
+            sheets[made[0].method] = sheet
+            print(
+                f"{made[0].method}: "
+                + ", ".join(f"{r.metric} {r.measured:.4g}" for r in made if r.measured is not None),
+                flush=True,
+            )
     if not small:
         rows = merged(rows)
+        # of those that ran before, too
+        began = time.perf_counter() - sum(row.measured or 0.0 for row in rows if row.metric == SECONDS)
     protocol = (
-        f"preset cpu, {steps:,} steps of batch 64, {SAMPLES:,} samples against all training images, final checkpoint, "
-        "features of the data set's classifier" + "".join(f"; {note}" for note in sorted(notes))
+        f"preset cpu, {steps:,} steps of batch 64, 5 seeds of {', '.join(THREE)} and 3 of the others; {SAMPLES:,} "
+        "samples against all training images, final checkpoint, features of the data set's classifier; MNIST: "
+        "training images approximate, pixels of value 1 are 0" + "".join(f"; {note}" for note in sorted(notes) if small)
     )
     finish("families", None, protocol, rows, began, flags)
     if not small:
@@ -80,12 +108,27 @@ def main() -> None:
         picture(sheets)
 
 
-def play(recipe: str, options: dict[str, Any], outdir: str, small: bool, n: int) -> tuple[list[Row], np.ndarray, str]:
+def wanted(flags: argparse.Namespace) -> list[tuple[str, str]]:
+    """(recipe, data) of every row that is asked for."""
+    if flags.quick or flags.smoke:
+        recipes = flags.recipes or THREE
+        return [(recipe, "digits") for recipe in (recipes[:1] if flags.smoke else recipes)]
+    return [
+        (recipe, data)
+        for data in flags.data or dict.fromkeys(data for _, data in ROWS[flags.protocol])
+        for recipe in flags.recipes or [r for r, d in ROWS[flags.protocol] if d == data] or RECIPES
+    ]
+
+
+def play(
+    recipe: str, preset: str, options: dict[str, Any], outdir: str, small: bool, n: int
+) -> tuple[list[Row], np.ndarray, str]:
     """The rows of one recipe on one data set, samples of its first seed, ten a class, and the data's note."""
     began = time.perf_counter()
-    every = max(1, options["steps"] // 4)
+    every = max(1, options.get("steps", find_preset(recipe, preset).options.steps) // 4)
     run = trained(recipe, options, Path(outdir)) or jaxgan.train(
         recipe,
+        preset=preset,
         outdir=outdir,
         quiet=True,
         log_every=every,
@@ -95,22 +138,29 @@ def play(recipe: str, options: dict[str, Any], outdir: str, small: bool, n: int)
         evaluate_samples=n,
         **options,
     )
-    method = f"{recipe}, {run.data['name']}"
+    method = f"{recipe}, {run.data['name']}" + (" (paper)" if preset == "paper" else "")
     metrics = tuple(name for name in METRICS if not small or name in ("frechet", "prdc", "memorisation"))
-    found = evaluate(run.directory, protocol=Protocol(metrics, n=n))["members"]
+    measurements = evaluate(run.directory, protocol=Protocol(metrics, n=n))
+    found = measurements.get("members", [measurements])
     rows = [
         over_seeds(method, name, [number(one["images"][name]) for one in found])
         for name in measured(found[0]["images"])
         if not name.endswith("_error")
     ]
-    best = final_and_best(combinations(read_record(run.directory))[0])["images/frechet_distance"]["best"]
-    if best is not None:
-        error = "standard error over seeds"
-        rows.insert(1, Row(method, "frechet_distance, best", best["mean"], best["error"], error, best["n"]))
-    rows.append(Row(method, "seconds, all seeds, training", last_seconds(run.directory)))
+    record = read_record(run.directory)
+    if groups := combinations(record):
+        best = final_and_best(groups[0])["images/frechet_distance"]["best"]
+        if best is not None:
+            error = "standard error over seeds"
+            rows.insert(1, Row(method, "frechet_distance, best", best["mean"], best["error"], error, best["n"]))
+    rates = [number(row["examples_per_second"]) for row in record.log if "examples_per_second" in row]
+    rows.append(Row(method, "examples a second, all seeds", float(np.median(rates)) if rates else None))
+    rows.append(Row(method, SECONDS, last_seconds(run.directory)))
     print(f"{method}: {time.perf_counter() - began:.0f} s", flush=True)
-    classes = run.recipe.num_classes
-    sheet = np.concatenate([run.sample(10, seed=k, condition=k) for k in range(min(classes, 10))])
+    if classes := run.recipe.num_classes:
+        sheet = np.concatenate([run.sample(10, seed=k, condition=k) for k in range(min(classes, 10))])
+    else:
+        sheet = run.sample(100)
     return rows, sheet, str(run.data["note"])
 
 
@@ -135,8 +185,11 @@ def merged(rows: list[Row]) -> list[Row]:
     new = {row.method for row in rows}
     found = [*(row for row in before if row.method not in new and row.measured is not None), *rows]
     there = {row.method for row in found}
-    wanted = [f"{recipe}, {data}" for data in ("mnist", "fashion_mnist") for recipe in RECIPES]
-    return found + [Row(method, "frechet_distance", None) for method in wanted if method not in there]
+    all_rows = [f"{recipe}, {data}" for recipe, data in ROWS["cpu"]]
+    all_rows += [f"{recipe}, {data} (paper)" for recipe, data in ROWS["paper"]]
+    found += [Row(method, "frechet_distance", None) for method in all_rows if method not in there]
+    order = {method: i for i, method in enumerate(all_rows)}
+    return sorted(found, key=lambda row: order.get(row.method, len(order)))
 
 
 def kept(path: Path) -> dict[str, np.ndarray]:
