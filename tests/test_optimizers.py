@@ -5,7 +5,7 @@ import optax
 import pytest
 
 from jaxgan.game import Game, LossOutput, Net, Player, Update, every, init_state, make_step
-from jaxgan.optimizers import from_hyper, historical_averaging, weight_clipping
+from jaxgan.optimizers import from_hyper, historical_averaging, orthogonal_regularization, weight_clipping
 
 START = {"a": np.array([0.5, -2.0, 1.0], np.float32), "b": np.array([[0.3], [-0.1]], np.float32)}
 TARGET = {"a": np.array([1.5, -2.5, 0.2], np.float32), "b": np.array([[-0.4], [0.9]], np.float32)}
@@ -137,16 +137,58 @@ def test_historical_averaging_pulls_towards_the_mean_of_all_parameters_so_far():
         )
 
 
-@pytest.mark.parametrize("optimizer", [weight_clipping(0.1), historical_averaging(0.1)], ids=["clip", "history"])
+# -- orthogonal regularization ---------------------------------------------------------------------
+
+
+def test_orthogonal_regularization_adds_the_gradient_of_equation_3():
+    """Of beta |W^T W * (1 - I)|^2, by finite differences in numpy, for a matrix and a convolution."""
+    draws, weight = np.random.default_rng(0), 0.3
+    kernels = {"dense": draws.normal(size=(4, 3)), "conv": draws.normal(size=(3, 3, 2, 5))}
+
+    def penalty(kernel: np.ndarray) -> float:
+        matrix = kernel.reshape(-1, kernel.shape[-1])
+        return weight * np.sum(np.square((matrix.T @ matrix) * (1 - np.eye(matrix.shape[1]))))
+
+    params = {name: {"kernel": jnp.float32(kernel), "bias": jnp.ones(3)} for name, kernel in kernels.items()}
+    params["table"] = {"embedding": jnp.float32(draws.normal(size=(4, 3))), "gamma": jnp.float32(2.0)}
+    given = jax.tree.map(lambda p: 0.1 * jnp.ones_like(p), params)
+    optimizer = orthogonal_regularization(weight)
+    change, state = optimizer.update(given, optimizer.init(params), params)
+    assert state == optax.EmptyState() and jax.tree.structure(change) == jax.tree.structure(params)
+    for name, kernel in kernels.items():
+        expected = np.empty_like(kernel)
+        for place in np.ndindex(*kernel.shape):
+            step = np.zeros_like(kernel)
+            step[place] = 1e-5
+            expected[place] = (penalty(kernel + step) - penalty(kernel - step)) / 2e-5
+        np.testing.assert_allclose(change[name]["kernel"], 0.1 + expected, rtol=1e-4, atol=1e-4)
+        np.testing.assert_array_equal(change[name]["bias"], given[name]["bias"])
+    jax.tree.map(np.testing.assert_array_equal, change["table"], given["table"])
+
+
+def test_orthogonal_regularization_leaves_orthogonal_columns_of_any_length_alone():
+    matrix = np.linalg.qr(np.random.default_rng(1).normal(size=(5, 3)))[0] * [1.0, 2.0, 0.5]
+    params = {"kernel": jnp.float32(matrix)}
+    optimizer = orthogonal_regularization(10.0)
+    change, _ = optimizer.update(jax.tree.map(jnp.zeros_like, params), optimizer.init(params), params)
+    np.testing.assert_allclose(change["kernel"], 0.0, atol=1e-4)
+
+
+REGULARIZERS = {"clip": weight_clipping(0.1), "history": historical_averaging(0.1)}
+REGULARIZERS["orthogonal"] = orthogonal_regularization(0.1)
+every_regularizer = pytest.mark.parametrize("optimizer", REGULARIZERS.values(), ids=REGULARIZERS)
+
+
+@every_regularizer
 def test_parameters_are_needed(optimizer):
     with pytest.raises(ValueError, match="needs the parameters"):
         optimizer.update(START, optimizer.init(START))
 
 
-@pytest.mark.parametrize("optimizer", [weight_clipping(0.1), historical_averaging(0.1)], ids=["clip", "history"])
+@every_regularizer
 def test_types_are_kept(optimizer):
     for dtype in (jnp.float32, jnp.bfloat16):
-        params = jax.tree.map(lambda leaf, dtype=dtype: jnp.asarray(leaf, dtype), START)
+        params = jax.tree.map(lambda leaf, dtype=dtype: jnp.asarray(leaf, dtype), {**START, "kernel": START["b"]})
         before = optimizer.init(params)
         change, after = optimizer.update(params, before, params)
         types = [[leaf.dtype for leaf in jax.tree.leaves(tree)] for tree in ((params, before), (change, after))]

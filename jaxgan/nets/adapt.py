@@ -29,7 +29,23 @@ def rematerialized(net: Net) -> Net:
     return replace(net, apply=again(net.apply), features=None if net.features is None else again(net.features))
 
 
-def adapt(module: nn.Module, *shapes: Sequence[int], couples_batch: bool = False) -> Net:
+def num_features(net: Net, *shapes: Sequence[int]) -> int:
+    """How many features `Net.features` shows of examples of these shapes, without computing them."""
+    inputs = [jnp.zeros((2, *shape), jnp.float32) for shape in shapes]
+    function = net.features
+    if function is None:
+        raise ValueError("this net shows no features")
+
+    def shown(key: Key) -> Array | None:
+        return function(net.init(key), *inputs, key=key)[0][1]
+
+    features = jax.eval_shape(shown, jax.random.key(0))
+    if features is None:
+        raise ValueError("this net shows no features")
+    return int(features.shape[-1])
+
+
+def adapt(module: nn.Module, *shapes: Sequence[int], couples_batch: bool = False, first: Sequence[Array] = ()) -> Net:
     """A linen module as a `Net` of pure functions.
 
     module: its __call__ takes the inputs and a keyword ``train: bool``. What it keeps in the
@@ -37,6 +53,8 @@ def adapt(module: nn.Module, *shapes: Sequence[int], couples_batch: bool = False
         change in training. A discriminator shows its last hidden activations to `Net.features` by
         ``self.sow("intermediates", "features", x)``, which costs nothing in `Net.apply`.
     shapes: one shape per input, without the batch axis; float32 inputs of batch 2 initialise it.
+    first: inputs [n, ...] that initialise it instead, one per shape, for modules whose first parameters
+        depend on data; in training mode, with noise.
     couples_batch: see `Net`; the module's fields decide it, the caller says it.
 
     `Net.features` of a module that sows none gives None for them.
@@ -44,7 +62,7 @@ def adapt(module: nn.Module, *shapes: Sequence[int], couples_batch: bool = False
 
     def init(key: Key) -> Mapping[str, Any]:
         params_key, noise_key = jax.random.split(key)
-        inputs = [jnp.zeros((2, *shape), jnp.float32) for shape in shapes]
+        inputs = list(first) or [jnp.zeros((2, *shape), jnp.float32) for shape in shapes]
         return module.init({"params": params_key, "noise": noise_key}, *inputs, train=True)
 
     def run(

@@ -9,7 +9,7 @@ forward mode (``jax.jvp``, ``jax.jacfwd``) is refused on CPU; ``jax.jvp`` of a g
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import flax.linen as nn
@@ -40,6 +40,25 @@ def convolution(images: Array, kernel: Array) -> Array:
     if (rows, columns) == (1, 1):
         return images @ kernel.reshape(channels, features)
     return (_same_on_cpu if _on_cpu() else _same_as_convolution)(images, kernel)
+
+
+def grouped_convolution(images: Array, kernel: Array, groups: int) -> Array:
+    """`convolution` in groups: output channels are cut into `groups` parts, each of which sees one part of the inputs.
+
+    images [batch, height, width, in]; kernel [rows, columns, in / groups, out], whose outputs lie group by
+    group; returns [batch, height, width, out]. Equals `convolution` with a kernel that is zero outside
+    the blocks on its diagonal. On CPU one convolution a group: the compiler's own takes two to four
+    times as long there, and the gradient of its gradient thirty to sixty times.
+    """
+    channels, features = kernel.shape[2:]
+    if groups < 1 or features % groups or images.shape[-1] != channels * groups:
+        raise ValueError(
+            f"{groups} groups of a kernel for {channels} channels see {groups * channels} and divide its {features} "
+            f"outputs, got {images.shape[-1]} channels"
+        )
+    if groups == 1:
+        return convolution(images, kernel)
+    return (_grouped_on_cpu if _on_cpu() else _grouped_as_convolution)(images, kernel, groups)
 
 
 def upsampled_convolution(images: Array, kernel: Array) -> Array:
@@ -174,6 +193,18 @@ def _same_on_cpu(images: Array, kernel: Array) -> Array:
     return _same_family(*kernel.shape[:2])[0](images, kernel)
 
 
+def _grouped_on_cpu(images: Array, kernel: Array, groups: int) -> Array:
+    parts = zip(jnp.split(images, groups, axis=-1), jnp.split(kernel, groups, axis=-1), strict=True)
+    return jnp.concatenate([convolution(x, k) for x, k in parts], axis=-1)
+
+
+def _grouped_as_convolution(images: Array, kernel: Array, groups: int) -> Array:
+    kernel = kernel.astype(images.dtype)
+    return jax.lax.conv_general_dilated(
+        images, kernel, (1, 1), "SAME", dimension_numbers=DIMENSIONS, feature_group_count=groups
+    )
+
+
 def _downsampling_as_convolution(images: Array, kernel: Array) -> Array:
     return jax.lax.conv_general_dilated(images, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=DIMENSIONS)
 
@@ -252,8 +283,9 @@ class _Layer(nn.Module):
     kernel_init: Callable = nn.initializers.lecun_normal()
     dtype: Any = jnp.float32
 
-    def _convolve(self, images: Array, size: tuple[int, int], function: Function) -> Array:
-        kernel = self.param("kernel", self.kernel_init, (*size, images.shape[-1], self.features), jnp.float32)
+    def _convolve(self, images: Array, size: tuple[int, int], function: Function, channels: int | None = None) -> Array:
+        shape = (*size, channels or images.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         outputs = function(images.astype(self.dtype), kernel)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)
@@ -269,6 +301,22 @@ class Convolution(_Layer):
     @nn.compact
     def __call__(self, images: Array) -> Array:
         return self._convolve(images, self.kernel_size, convolution)
+
+
+class GroupedConvolution(_Layer):
+    """`grouped_convolution` as a layer: [batch, h, w, in] -> [batch, h, w, features], both divided by `groups`."""
+
+    groups: int = 1
+    kernel_size: tuple[int, int] = (3, 3)
+
+    @nn.compact
+    def __call__(self, images: Array) -> Array:
+        channels = images.shape[-1]
+        if self.groups < 1 or channels % self.groups:
+            raise ValueError(f"{channels} channels do not divide into {self.groups} groups")
+        return self._convolve(
+            images, self.kernel_size, partial(grouped_convolution, groups=self.groups), channels // self.groups
+        )
 
 
 class UpsampledConvolution(_Layer):

@@ -43,6 +43,8 @@ class Generator(nn.Module):
 
     shape: (height, width, channels); depth: doublings, None for `default_depth`.
     width: channels at the last hidden resolution, doubling towards the latent up to max_width.
+    dense: units of a further layer in front of the first maps, 0 for none (InfoGAN has one, Chen et al.
+        2016, arXiv 1606.03657, appendix C.1).
     output: applied last. dropout: of each hidden layer's activations.
     """
 
@@ -56,6 +58,7 @@ class Generator(nn.Module):
     reference: Reference | None = None
     spectral: bool = False
     dropout: float = 0.0
+    dense: int = 0
     output: Callable[[Array], Array] | None = jnp.tanh
 
     @nn.compact
@@ -67,8 +70,15 @@ class Generator(nn.Module):
         features = [min(self.width * 2**i, self.max_width) for i in reversed(range(depth))]
         start = (height // 2**depth, width // 2**depth, features[0])
         bias = normalization is None
+        x = latent
+        if self.dense:
+            wide = nn.Dense(self.dense, use_bias=bias, kernel_init=weights, dtype=self.dtype)
+            x = weigh(wide, x, train, self.spectral)
+            if normalization is not None:
+                x = normalization(dtype=self.dtype)(x, train)
+            x = dropout(nn.relu(x), self.dropout, train)
         dense = nn.Dense(start[0] * start[1] * start[2], use_bias=bias, kernel_init=weights, dtype=self.dtype)
-        x = weigh(dense, latent, train, self.spectral).reshape(-1, *start)
+        x = weigh(dense, x, train, self.spectral).reshape(-1, *start)
         for i in range(depth):
             if normalization is not None:
                 x = normalization(dtype=self.dtype)(x, train)
@@ -83,7 +93,8 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """images [batch, *shape] -> logit float32 [batch]. The first layer is never normalized.
 
-    dropout: of each hidden layer's activations.
+    dropout: of each hidden layer's activations. slope: of the leaky rectifiers.
+    dense: units of a further layer behind the last maps, 0 for none; its activations are then the features.
     """
 
     shape: tuple[int, int, int]
@@ -97,6 +108,8 @@ class Discriminator(nn.Module):
     minibatch: Minibatch | None = None
     spectral: bool = False
     dropout: float = 0.0
+    dense: int = 0
+    slope: float = 0.2
 
     @nn.compact
     def __call__(self, images: Array, label: Array | None = None, train: bool = True) -> Array:
@@ -112,5 +125,12 @@ class Discriminator(nn.Module):
             x = weigh(DownsamplingConvolution(features, not normalized, weights, self.dtype), x, train, self.spectral)
             if normalized:
                 x = self.normalization(dtype=self.dtype)(x, train)  # type: ignore[misc]
-            x = dropout(leaky_relu(x), self.dropout, train)
-        return discriminator_logit(self, x.reshape(x.shape[0], -1), classes, train, weights)
+            x = dropout(leaky_relu(x, self.slope), self.dropout, train)
+        x = x.reshape(x.shape[0], -1)
+        if self.dense:
+            wide = nn.Dense(self.dense, self.normalization is None, self.dtype, kernel_init=weights)
+            x = weigh(wide, x, train, self.spectral)
+            if self.normalization is not None:
+                x = self.normalization(dtype=self.dtype)(x, train)
+            x = dropout(leaky_relu(x, self.slope), self.dropout, train)
+        return discriminator_logit(self, x, classes, train, weights)

@@ -34,7 +34,7 @@ def generator_input(net: Any, latent: Array, label: Array | None) -> tuple[Array
         is initialised. They and their labels, each class as likely, are held in the collection
         "reference" and travel in front of the batch; the generator cuts them off its output.
     """
-    x = _with_classes(latent, _one_hot(label, net.num_classes))
+    x = _with_classes(latent, one_hot(label, net.num_classes))
     if net.reference is None:
         return x, net.normalization, 0
     if net.normalization is None:
@@ -43,7 +43,7 @@ def generator_input(net: Any, latent: Array, label: Array | None) -> tuple[Array
     n = held.shape[0]
     if net.num_classes:
         draw = lambda: jax.random.randint(net.make_rng("params"), (n,), 0, net.num_classes)  # noqa: E731
-        held = _with_classes(held, _one_hot(net.variable("reference", "label", draw).value, net.num_classes))
+        held = _with_classes(held, one_hot(net.variable("reference", "label", draw).value, net.num_classes))
     return jnp.concatenate([held.astype(x.dtype), x]), partial(net.normalization, reference=n), n
 
 
@@ -54,7 +54,7 @@ def discriminator_input(net: Any, examples: Array, label: Array | None) -> tuple
         the one-hot vector is appended to vectors and, as constant channels, to images, so that D
         judges the pair (Mirza and Osindero 2014, arXiv 1411.1784, figure 1).
     """
-    classes = _one_hot(label, net.num_classes)
+    classes = one_hot(label, net.num_classes)
     return (examples, classes) if net.projection else (_with_classes(examples, classes), None)
 
 
@@ -80,7 +80,8 @@ def discriminator_logit(
     return logit.astype(jnp.float32)
 
 
-def _one_hot(label: Array | None, num_classes: int) -> Array | None:
+def one_hot(label: Array | None, num_classes: int) -> Array | None:
+    """The classes as vectors [batch, num_classes], or None for a net without; ValueError where one is wrong."""
     if num_classes and label is None:
         raise ValueError(f"a net with {num_classes} classes needs a label")
     if not num_classes and label is not None:

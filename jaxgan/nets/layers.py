@@ -40,6 +40,44 @@ class BatchNorm(nn.Module):
         )(x)
 
 
+class ConditionalBatchNorm(nn.Module):
+    """Batch normalization whose scale and shift are told: ``(1 + A c) * standard(x) + B c`` for a condition c.
+
+    x [batch, ..., channel], c [batch, n]; A and B [n, channel] without biases. For one-hot classes and the
+    default start at zero, each class has a scale that begins at 1 and a shift that begins at 0, as in Miyato
+    and Koyama, "cGANs with Projection Discriminator", 2018, arXiv 1802.05637, section 4 (after Dumoulin et
+    al. 2017, arXiv 1610.07629). For an embedding shared by all layers, joined to latents, as in Brock et al.,
+    "Large Scale GAN Training for High Fidelity Natural Image Synthesis", 2019, arXiv 1809.11096, appendix B.
+
+    spectral: A and B are spectrally normalized, as in BigGAN; then they should not begin at zero, where
+        there is no direction to keep: the first step would make them of norm 1.
+    Statistics are those of `BatchNorm`, over the whole batch, not of each class.
+    """
+
+    spectral: bool = False
+    kernel_init: Callable = nn.initializers.zeros_init()
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, condition: Array, train: bool) -> Array:
+        def told() -> Array:
+            layer = nn.Dense(x.shape[-1], use_bias=False, dtype=self.dtype, kernel_init=self.kernel_init)
+            return weigh(layer, condition, train, self.spectral).reshape(x.shape[0], *(1,) * (x.ndim - 2), -1)
+
+        standard = nn.BatchNorm(
+            use_running_average=not train,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            dtype=self.dtype,
+            use_bias=False,
+            use_scale=False,
+        )(x)
+        scale = 1.0 + told()
+        return scale * standard + told()
+
+
 class LayerNorm(nn.Module):
     """Layer normalization over height, width and channels of each example, scale and shift per channel.
 
@@ -202,6 +240,53 @@ class Equalized(nn.Module):
         return nn.map_variables(lambda layer: layer(x), "params", scaled, init=self.is_initializing())(self.layer)
 
 
+class SelfAttention(nn.Module):
+    """images [batch, height, width, c] -> the same shape: ``x + gamma * o``, each position a mean of all others'.
+
+        o_j = V sum_i softmax_i(f(x_i) . g(x_j)) h(x_i)
+
+    f, g: 1x1 convolutions to c / 8 channels, h: to c / 2, V: from c / 2 to c, all without biases; keys f and
+    values h are max-pooled 2x2 (where both sides have 2 or more). gamma is one number that begins at 0. No
+    division by the root of the dimension, unlike in transformers. spectral: of all four kernels.
+
+    Zhang et al., "Self-Attention Generative Adversarial Networks", 2019, arXiv 1805.08318, Eqs. 1 to 3. The
+    paper has c / 8 channels in h as well, and does not speak of pooling; c / 2 and pooling are those of its
+    authors' code and of BigGAN's.
+    """
+
+    spectral: bool = False
+    kernel_init: Callable = nn.initializers.xavier_uniform()
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        batch, height, width, channels = x.shape
+
+        def project(x: Array, features: int, name: str) -> Array:
+            layer = nn.Dense(features, use_bias=False, dtype=self.dtype, kernel_init=self.kernel_init, name=name)
+            return weigh(layer, x, train, self.spectral)
+
+        narrow, half = max(1, channels // 8), max(1, channels // 2)
+        query = project(x, narrow, "query").reshape(batch, height * width, narrow)
+        key = _max_pooled(project(x, narrow, "key")).reshape(batch, -1, narrow)
+        value = _max_pooled(project(x, half, "value")).reshape(batch, -1, half)
+        # scores of half precision would round the exponents
+        scores = jnp.einsum("bjc,bic->bji", query, key, preferred_element_type=jnp.float32)
+        mean = jax.nn.softmax(scores, axis=-1).astype(self.dtype) @ value
+        seen = project(mean.reshape(batch, height, width, half), channels, "output")
+        gamma = self.param("gamma", nn.initializers.zeros_init(), (), jnp.float32)
+        return x + gamma.astype(self.dtype) * seen
+
+
+def _max_pooled(x: Array) -> Array:
+    """The largest of each 2x2 pixels; an odd last row or column is left out. Strided slices: faster on CPU."""
+    height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
+    if not height or not width:
+        return x
+    rows = jnp.maximum(x[:, 0:height:2], x[:, 1:height:2])
+    return jnp.maximum(rows[:, :, 0:width:2], rows[:, :, 1:width:2])
+
+
 class Maxout(nn.Module):
     """[batch, in] -> [batch, units]: each unit the largest of `pieces` linear functions of x.
 
@@ -299,6 +384,16 @@ def dropout(x: Array, rate: float, train: bool) -> Array:
     return nn.Dropout(rate, deterministic=not train, rng_collection="noise")(x)
 
 
-def leaky_relu(x: Array) -> Array:
-    """max(x, 0.2 x), the slope of DCGAN's discriminator."""
-    return nn.leaky_relu(x, 0.2)
+def leaky_relu(x: Array, slope: float = 0.2) -> Array:
+    """max(x, slope x); 0.2 is the slope of DCGAN's discriminator."""
+    return nn.leaky_relu(x, slope)
+
+
+def pixel_norm(x: Array, epsilon: float = 1e-8) -> Array:
+    """``x / sqrt(mean(x^2) + epsilon)`` over the last axis: each pixel's vector, or a latent, of unit mean square.
+
+    Karras et al., "Progressive Growing of GANs", 2018, arXiv 1710.10196, section 4.2. In float32, returned
+    in the type of x. No mean is subtracted, unlike in layer normalization.
+    """
+    y = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return (y * jax.lax.rsqrt(jnp.mean(jnp.square(y), axis=-1, keepdims=True) + epsilon)).astype(x.dtype)

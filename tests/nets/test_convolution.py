@@ -211,3 +211,38 @@ def test_the_layer_is_the_function_and_a_bias(layer, reference):
     assert half.dtype == jnp.bfloat16
     np.testing.assert_allclose(np.asarray(half, np.float32), expected, rtol=0.05, atol=0.2)
     assert "bias" not in jax.eval_shape(layer(5, use_bias=False).init, jax.random.key(0), images)["params"]
+
+
+def block_diagonal(kernel, groups):
+    channels, features = kernel.shape[2], kernel.shape[3] // groups
+    blocks = []
+    for g in range(groups):
+        around = (channels * g, channels * (groups - 1 - g))
+        blocks.append(jnp.pad(kernel[..., g * features : (g + 1) * features], ((0, 0), (0, 0), around, (0, 0))))
+    return jnp.concatenate(blocks, axis=-1)
+
+
+GROUPED = [convolution.grouped_convolution, convolution._grouped_on_cpu, convolution._grouped_as_convolution]
+
+
+@pytest.mark.parametrize("form", GROUPED, ids=lambda f: f.__name__)
+@pytest.mark.parametrize(("groups", "size"), [(2, (3, 3)), (3, (3, 3)), (2, (1, 1)), (1, (5, 3))])
+def test_groups_are_blocks_on_the_diagonal(form, groups, size):
+    """At second order too, which R1 needs: the block-diagonal kernel as a function of its blocks."""
+    images, _ = case(4, 5, 2 * groups)
+    kernel = jax.random.normal(jax.random.key(1), (*size, 2, 3 * groups))
+    weight = jax.random.normal(jax.random.key(2), (len(images), 4, 5, 3 * groups))
+    own, dense = (lambda x, k: form(x, k, groups)), (lambda x, k: same(x, block_diagonal(k, groups)))
+    np.testing.assert_allclose(own(images, kernel), dense(images, kernel), rtol=1e-5, atol=1e-5)
+    results, expected = (jax.jit(derivatives(f, weight), compiler_options=FAST)(images, kernel) for f in (own, dense))
+    assert_close(results, expected)
+
+
+def test_groups_that_do_not_divide_are_refused():
+    images, kernel = case(4, 4, 6)
+    with pytest.raises(ValueError, match=r"2 groups of a kernel for 6 channels see 12 .* got 6 channels"):
+        convolution.grouped_convolution(images, kernel, 2)
+    with pytest.raises(ValueError, match="6 channels do not divide into 4 groups"):
+        jax.eval_shape(convolution.GroupedConvolution(8, groups=4).init, jax.random.key(0), images)
+    params = jax.eval_shape(convolution.GroupedConvolution(9, groups=3).init, jax.random.key(0), images)["params"]
+    assert params["kernel"].shape == (3, 3, 2, 9) and params["bias"].shape == (9,)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxgan.nets import dcgan
-from jaxgan.nets.adapt import adapt
+from jaxgan.nets.adapt import adapt, num_features
 from jaxgan.nets.layers import BatchNorm
 
 
@@ -85,3 +85,36 @@ def test_spectral_normalization_and_options_keep_the_names_of_the_parameters():
     }
     made = shapes(dcgan.Discriminator((8, 8, 1), 2, num_classes=3), (8, 8, 1), ())
     assert jax.tree.map(lambda leaf: leaf.shape, made) == expected
+
+
+def test_a_dense_layer_at_the_small_end_as_in_infogan():
+    """The nets of Chen et al. 2016, arXiv 1606.03657, appendix C.1, by their sizes."""
+    generator = dcgan.Generator((28, 28, 1), 64, normalization=BatchNorm, dense=1024)
+    made = kernels(generator, (74,))
+    assert made[:2] == [((74, 1024), False), ((1024, 7 * 7 * 128), False)]
+    discriminator = dcgan.Discriminator((28, 28, 1), 64, normalization=BatchNorm, dense=1024)
+    seen = kernels(discriminator, (28, 28, 1))
+    assert [shape for shape, _ in seen] == [(7 * 7 * 128, 1024), (1024, 1), (4, 4, 1, 64), (4, 4, 64, 128)]
+    assert [bias for _, bias in seen] == [False, True, True, False]
+    assert num_features(adapt(discriminator, (28, 28, 1)), (28, 28, 1)) == 1024
+
+
+@pytest.mark.parametrize("slope", [0.2, 0.01])
+def test_the_slope_is_that_of_every_rectifier(slope):
+    """Biased so that all activations are negative, each of three layers multiplies them by the slope."""
+    size = (8, 8, 1)
+    net = adapt(dcgan.Discriminator(size, 2, slope=slope, dense=3), size)
+    variables = jax.eval_shape(net.init, jax.random.key(0))
+    filled = {
+        name: {kind: jnp.full(leaf.shape, -1.0 if kind == "bias" else 0.0) for kind, leaf in layer.items()}
+        for name, layer in variables["params"].items()
+    }
+    features = net.features({"params": filled}, jnp.zeros((2, *size)))[0][1]
+    np.testing.assert_allclose(features, -slope, rtol=1e-6)
+    # kernels of one sum the inputs of a layer, and its bias is none
+    passed = {
+        name: {kind: jnp.full(leaf.shape, 0.0 if kind == "bias" else 1.0) for kind, leaf in layer.items()}
+        for name, layer in variables["params"].items()
+    }
+    plus, minus = (net.features({"params": passed}, jnp.full((2, *size), x))[0][1] for x in (1.0, -1.0))
+    np.testing.assert_allclose(minus, -(slope**3) * plus, rtol=1e-4)

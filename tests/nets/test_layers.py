@@ -5,16 +5,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from jaxgan.nets.convolution import Convolution, DownsamplingConvolution, UpsamplingConvolution
 from jaxgan.nets.layers import (
     BatchNorm,
+    ConditionalBatchNorm,
     Equalized,
     InstanceNorm,
     LayerNorm,
     Maxout,
     MinibatchDeviation,
     MinibatchDiscrimination,
+    SelfAttention,
     SpectralNorm,
     VirtualBatchNorm,
     dropout,
@@ -221,6 +224,83 @@ def test_a_kernel_of_zeros_stays_finite():
     value = lambda p: jnp.sum(module.apply({**variables, "params": p}, x, True, mutable=["spectral"])[0])  # noqa: E731
     result, gradient = jax.value_and_grad(value)(params)
     assert result == 0 and all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
+
+
+# -- conditional batch normalization, self-attention -----------------------------------------------
+
+
+@pytest.mark.parametrize("x", [X, X[:, 0, 0]], ids=["images", "vectors"])
+def test_conditional_batch_norm_scales_and_shifts_each_example_by_its_condition(x):
+    layer, condition = ConditionalBatchNorm(), jax.random.normal(jax.random.key(2), (6, 4))
+    variables = layer.init(jax.random.key(1), x, condition, True)
+    x64, axes = np.asarray(x, np.float64), tuple(range(x.ndim - 1))
+    standard = (x64 - x64.mean(axes)) / np.sqrt(x64.var(axes) + 1e-5)
+    fresh, changed = layer.apply(variables, x, condition, True, mutable=["batch_stats"])
+    np.testing.assert_allclose(fresh, standard, atol=1e-4)  # scales begin at one, shifts at zero
+    a, b = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
+    assert jax.tree.map(jnp.shape, variables["params"]) == {f"Dense_{i}": {"kernel": (4, 3)} for i in (0, 1)}
+    params = {"Dense_0": {"kernel": a}, "Dense_1": {"kernel": b}}
+    each = lambda told: np.asarray(told, np.float64).reshape(6, *(1,) * (x.ndim - 2), 3)  # noqa: E731
+    expected = (1 + each(condition @ a)) * standard + each(condition @ b)
+    y = layer.apply({"params": params, **changed}, x, condition, True, mutable=["batch_stats"])[0]
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
+    (running,) = changed["batch_stats"].values()
+    np.testing.assert_allclose(running["mean"], 0.1 * x64.mean(axes), rtol=1e-4)
+    used = layer.apply({"params": params, **changed}, x, condition, False)
+    standard = (x64 - np.asarray(running["mean"])) / np.sqrt(np.asarray(running["var"]) + 1e-5)
+    np.testing.assert_allclose(used, (1 + each(condition @ a)) * standard + each(condition @ b), rtol=1e-3, atol=1e-3)
+
+
+def test_spectral_conditional_batch_norm_divides_both_kernels():
+    layer = ConditionalBatchNorm(spectral=True, kernel_init=nn.initializers.orthogonal())
+    condition = jax.random.normal(jax.random.key(2), (6, 4))
+    variables = layer.init(jax.random.key(1), X, condition, True)
+    apply = lambda factor: layer.apply(  # noqa: E731
+        {**variables, "params": jax.tree.map(lambda k: factor * k, variables["params"])}, X, condition, False
+    )
+    assert len(variables["spectral"]) == 2
+    np.testing.assert_allclose(apply(7.0), apply(1.0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("height", "width", "channels"), [(4, 6, 16), (5, 2, 3), (1, 1, 8)])
+def test_self_attention_is_the_papers_with_pooled_keys_and_values(height, width, channels):
+    """Position by position, in numpy."""
+    layer, x = SelfAttention(), jax.random.normal(jax.random.key(0), (2, height, width, channels))
+    params = layer.init(jax.random.key(1), x, True)["params"]
+    narrow, half = max(1, channels // 8), channels // 2
+    shapes = {"query": (channels, narrow), "key": (channels, narrow), "value": (channels, half)}
+    shapes["output"] = (half, channels)
+    assert {name: params[name]["kernel"].shape for name in shapes} == shapes and params["gamma"] == 0
+    np.testing.assert_array_equal(layer.apply({"params": params}, x, True), x)
+    f, g, h, v = (np.asarray(params[name]["kernel"], np.float64) for name in ("key", "query", "value", "output"))
+    x64 = np.asarray(x, np.float64)
+
+    def pooled(y):
+        if min(height, width) < 2:
+            return y.reshape(-1, y.shape[-1])
+        blocks = [(i, j) for i in range(0, height - 1, 2) for j in range(0, width - 1, 2)]
+        return np.stack([y[i : i + 2, j : j + 2].max((0, 1)) for i, j in blocks])
+
+    expected = np.empty_like(x64)
+    for n, image in enumerate(x64):
+        keys, values = pooled(image @ f), pooled(image @ h)
+        for i in range(height):
+            for j in range(width):
+                weights = softmax(keys @ (image[i, j] @ g))
+                expected[n, i, j] = image[i, j] + 0.7 * (weights @ values) @ v
+    found = layer.apply({"params": {**params, "gamma": jnp.float32(0.7)}}, x, True)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_spectral_self_attention_divides_its_four_kernels():
+    layer, x = SelfAttention(spectral=True), jax.random.normal(jax.random.key(0), (2, 4, 4, 16))
+    variables = layer.init(jax.random.key(1), x, True)
+    assert len(variables["spectral"]) == 4
+    params = {**variables["params"], "gamma": jnp.float32(0.7)}
+    larger = {name: {"kernel": 5.0 * params[name]["kernel"]} for name in params if name != "gamma"}
+    found = [layer.apply({**variables, "params": {**params, **changed}}, x, False) for changed in ({}, larger)]
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(found[0], x)
 
 
 # -- maxout, minibatch layers, dropout -------------------------------------------------------------

@@ -60,10 +60,10 @@ def test_parameter_counts_of_the_imagenet_nets():
 def test_the_number_of_blocks_follows_from_the_size(side, start, doublings, halvings):
     made = shapes(resnet.Generator((side, side, 1), 3), (5,))
     assert made["Dense_0"]["kernel"].shape == (5, start * start * 3)
-    assert sum(name.startswith("_UpBlock") for name in made) == doublings
+    assert sum(name.startswith("UpBlock") for name in made) == doublings
     made = shapes(resnet.Discriminator((side, side, 1), 3), (side, side, 1))
     assert sum("PooledConvolution_0" in block for block in made.values()) == halvings
-    assert sum(name.startswith(("_DownBlock", "_FirstBlock")) for name in made) == halvings + 2
+    assert sum(name.startswith(("DownBlock", "FirstBlock")) for name in made) == halvings + 2
 
 
 def test_weights_begin_with_the_gains_of_the_code():
@@ -134,7 +134,7 @@ def test_the_generator_is_the_papers(normalized):
             standard(x, (1, 2, 3)) * layer["LayerNorm_0"]["scale"] + layer["LayerNorm_0"]["bias"] if normalized else x
         )
 
-    block = params["_UpBlock_0"]
+    block = params["UpBlock_0"]
     x = np.asarray(latent, np.float64) @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"]
     x = x.reshape(2, 4, 6, 3)
     shortcut = same(block["Convolution_0"], double(x))
@@ -152,7 +152,7 @@ def test_the_discriminator_is_the_papers(mean_pooling):
     params, label = filled(module, (8, 8, 2), ()), jnp.array([2, 0])
     images = jax.random.normal(jax.random.key(1), (2, 8, 8, 2))
     x = np.asarray(images, np.float64)
-    first, second, third, fourth = (params[name] for name in ("_FirstBlock_0", *(f"_DownBlock_{i}" for i in range(3))))
+    first, second, third, fourth = (params[name] for name in ("FirstBlock_0", *(f"DownBlock_{i}" for i in range(3))))
     residual = same(first["PooledConvolution_0"], relu(same(first["Convolution_1"], x)))
     x = halve(residual) + halve(same(first["Convolution_0"], x))
     residual = same(second["PooledConvolution_0"], relu(same(second["Convolution_1"], relu(x))))
@@ -172,7 +172,43 @@ def test_the_discriminator_is_the_papers(mean_pooling):
 def test_the_critic_is_normalized_in_all_blocks_but_the_first():
     made = shapes(resnet.Discriminator((16, 16, 3), 4, normalization=LayerNorm), (16, 16, 3))
     norms = {name: sum(part.startswith("LayerNorm") for part in block) for name, block in made.items()}
-    assert norms == {"_FirstBlock_0": 0, "_DownBlock_0": 2, "_DownBlock_1": 2, "Dense_0": 0}
+    assert norms == {"FirstBlock_0": 0, "DownBlock_0": 2, "DownBlock_1": 2, "Dense_0": 0}
+
+
+def test_class_norm_tells_the_blocks_the_class_and_not_the_latent():
+    """One scale and one shift a class for each of a block's two normalizations; the last one is told nothing."""
+    options = {"shape": (8, 8, 3), "features": (3, 4), "normalization": BatchNorm, "num_classes": 6}
+    module = resnet.Generator(class_norm=True, **options)
+    made = shapes(module, (5,), ())
+    assert made["Dense_0"]["kernel"].shape == (5, 4 * 4 * 3) and "BatchNorm_0" in made
+    norms = {name: part for name, part in made["UpBlock_0"].items() if "Norm" in name}
+    assert jax.tree.map(jnp.shape, norms) == {
+        f"ConditionalBatchNorm_{i}": {f"Dense_{j}": {"kernel": (6, width)} for j in range(2)}
+        for i, width in enumerate((3, 4))
+    }
+    variables = jit(adapt(module, (5,), ()).init)(jax.random.key(0))
+    latent, apply = jax.random.normal(jax.random.key(1), (2, 5)), jit(partial(module.apply, train=False))
+    fresh = apply(variables, latent, jnp.array([5, 5]))
+    np.testing.assert_array_equal(fresh, apply(variables, latent, jnp.array([0, 3])))  # all begin alike
+    table = variables["params"]["UpBlock_0"]["ConditionalBatchNorm_1"]["Dense_1"]
+    table["kernel"] = table["kernel"].at[3].set(2.0)
+    moved = np.abs(apply(variables, latent, jnp.array([0, 3])) - fresh).max((1, 2, 3))
+    assert moved[0] == 0 and moved[1] > 1e-3
+    for wrong in ({"normalization": None}, {"num_classes": 0}, {"reference": lambda key: jnp.zeros((2, 5))}):
+        with pytest.raises(ValueError, match="class_norm is batch normalization told the class"):
+            shapes(resnet.Generator(class_norm=True, **{**options, **wrong}), (5,), ())
+
+
+def test_attention_follows_where_the_sides_are_first_so_long():
+    """Its channels are those of the block in front of it."""
+    channels = lambda made: made["SelfAttention_0"]["output"]["kernel"].shape[-1]  # noqa: E731
+    for height, expected in ((4, 10), (8, 12), (16, 14)):
+        made = shapes(resnet.Generator((16, 24, 3), features=(10, 12, 14), attention=height), (5,))
+        assert channels(made) == expected and "SelfAttention_1" not in made
+    for height, expected in ((8, 10), (4, 12)):
+        net = resnet.Discriminator((16, 24, 3), features=(10, 12, 14), depth=2, attention=height)
+        made = shapes(net, (16, 24, 3))
+        assert channels(made) == expected and "SelfAttention_1" not in made
 
 
 @pytest.mark.parametrize(
@@ -181,6 +217,8 @@ def test_the_critic_is_normalized_in_all_blocks_but_the_first():
         (resnet.Generator((7, 7, 1)), (5,), "7x7"),
         (resnet.Generator((28, 28, 1), depth=3), (5,), "divisible by 8, got 28x28"),
         (resnet.Generator((32, 32, 1), features=(3, 2)), (5,), "4 numbers here, got"),
+        (resnet.Generator((32, 32, 1), attention=5), (5,), r"one of \[4, 8, 16, 32\] pixels, got 5"),
+        (resnet.Discriminator((32, 32, 1), attention=32), (32, 32, 1), r"one of \[8, 16\] pixels, got 32"),
         (resnet.Discriminator((9, 8, 3)), (9, 8, 3), "9x8"),
         (resnet.Discriminator((32, 32, 3), features=(3,)), (32, 32, 3), "2 or more here"),
         (resnet.Discriminator((8, 8, 3)), (8, 8, 1), r"\(8, 8, 3\), got \(8, 8, 1\)"),
