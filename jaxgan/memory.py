@@ -1,4 +1,4 @@
-"""What a game carries from step to step besides parameters: the repository of old fakes."""
+"""What a game carries from step to step besides parameters: old fakes, and how much D's examples are augmented."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.arrays import Array, Key
+
+# steps over which the controller averages
+WINDOW = 4
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,41 @@ class Replay:
         shown = jax.tree.map(mix, fakes, memory["places"])
         kept = jax.tree.map(keep, fakes, memory["places"])
         return shown, {"places": kept, "filled": memory["filled"].at[place].set(1)}
+
+
+@dataclass(frozen=True)
+class Controller:
+    """How often D's examples are augmented: more while D is surer of the real ones than `target`, else less.
+
+        p <- clip(p + sign(r - target) * batch / images, 0, 1),   r the mean of sign(D(real)),
+
+    from 0 on, at every step, with r averaged over some `WINDOW` steps. So p rises from 0 to 1 within `images`
+    images at the fastest. r is 1 where D has learnt the training images by heart, and 0 where it cannot tell.
+
+    Karras et al., "Training Generative Adversarial Networks with Limited Data", 2020, arXiv 2006.06676,
+    section 3: target 0.6, 500,000 images. There p moves at every fourth step, by four times as much, and r is
+    the mean over those; here it moves at each, and r fades by 3/4 a step.
+
+    batch: real examples a step, over all devices.
+    """
+
+    batch: int
+
+    def start(self) -> Mapping[str, Array]:
+        """The memory before the first step: `probability` and `sign`, the running r."""
+        return {"probability": jnp.zeros(()), "sign": jnp.zeros(())}
+
+    def after(
+        self, memory: Mapping[str, Array], real_logits: Array, target: Array | float, images: Array | float
+    ) -> Mapping[str, Array]:
+        """The memory after a step in which D gave the real examples these logits [...], of any shape.
+
+        p follows the r of the steps before, which is the same on all devices.
+        """
+        moved = memory["probability"] + jnp.sign(memory["sign"] - target) * (self.batch / images)
+        now = jnp.mean(jnp.sign(real_logits.astype(jnp.float32)))
+        sign = memory["sign"] + (now - memory["sign"]) / WINDOW
+        return {"probability": jnp.clip(moved, 0.0, 1.0), "sign": sign}
 
 
 def _as_bits(values: Array) -> Array:

@@ -1,11 +1,11 @@
-"""The repository of old fakes, against a repository of plain lists."""
+"""The repository of old fakes, against a repository of plain lists; the controller of augmentation, by hand."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.memory import Replay
+from jaxgan.memory import Controller, Replay
 
 BATCH, CAPACITY = 6, 7
 
@@ -76,3 +76,30 @@ def test_old_fakes_carry_no_gradient_and_no_floating_memory():
 def test_a_repository_smaller_than_half_a_batch_is_refused():
     with pytest.raises(ValueError, match="a replay of 2 is less than half a batch, 3"):
         Replay(2).empty((jnp.zeros((BATCH, 2)),))
+
+
+def test_the_controller_follows_the_sign_of_what_it_saw_before():
+    """By hand: batches of 50 in 1,000 images move it by 0.05, towards more where r lies above the target."""
+    controller = Controller(50)
+    memory, probability, sign = controller.start(), 0.0, 0.0
+    rising = [jnp.array([3.0, 0.1, 2.0, 8.0])] * 6
+    falling = [jnp.array([[-3.0, 0.1], [-2.0, -8.0]])] * 9
+    seen = []
+    for logits in (*rising, *falling):
+        memory = controller.after(memory, logits, 0.6, 1000.0)
+        probability = min(1.0, max(0.0, probability + 0.05 * np.sign(sign - 0.6)))
+        sign += (float(np.mean(np.sign(logits))) - sign) / 4
+        np.testing.assert_allclose(memory["probability"], probability, atol=1e-6)
+        np.testing.assert_allclose(memory["sign"], sign, rtol=1e-5)
+        seen.append(probability)
+    # r passes 0.6 after its fourth step, and p moves one step later; it ends where it began
+    np.testing.assert_allclose(seen[:6], [0, 0, 0, 0, 0.05, 0.1], atol=1e-6)
+    assert max(seen) == pytest.approx(0.15) and seen[-1] == 0.0
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(memory))
+
+
+def test_the_controller_stays_a_probability():
+    memory = {"probability": jnp.float32(0.98), "sign": jnp.float32(0.9)}
+    for _ in range(3):
+        memory = Controller(50).after(memory, jnp.ones(4), 0.6, 1000.0)
+    assert memory["probability"] == 1.0

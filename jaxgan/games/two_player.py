@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgan.arrays import Array, Key, Params
+from jaxgan.arrays import Array, Key, Metrics, Params
 from jaxgan.game import Game, LossInput, LossOutput, Net, Player, Update, every
 from jaxgan.losses.adversarial import AdversarialLoss
 from jaxgan.losses.penalties import Penalty
@@ -58,10 +58,14 @@ Show = Callable[[Array, Key, LossInput], Array]
 
 @dataclass(frozen=True)
 class Carried:
-    """A value that D's update carries from step to step in the game's memory: `start`, then after(value, round)."""
+    """A value that D's update carries from step to step in the game's memory: `start`, then after(value, round).
+
+    shown: what of a value is logged, as further metrics of D's update.
+    """
 
     start: Any
     after: Callable[[Any, Round], Any]
+    shown: Callable[[Any], Metrics] = lambda value: {}
 
 
 def gradient_penalty(penalty: Penalty, weight: Weight, discriminator: Net) -> Term:
@@ -144,7 +148,8 @@ def two_player(
         and of what both nets are told as a second input (None: nothing).
     tell_discriminator: False keeps the condition from D's net; terms have it still.
     told_by_step: step -> a scalar that both nets are told as their last input, one for each example.
-    heads: further nets on D's features, by the names of their players, which move with D; for terms.
+    heads: further nets on D's features, by the names of their players, which move with D; for terms. The
+        running variables of a head follow its pass over the fakes.
     carried: what else D's update carries in the game's memory, by name.
     discriminator_terms, generator_terms: penalties and the like, computed from the same forward pass.
     lazy_terms: terms of D's loss that every `lazy_interval`-th step minimises by a move of its own,
@@ -245,6 +250,7 @@ def two_player(
             seen, pool = replay.draw(inputs.memory["replay"], seen, jax.random.fold_in(inputs.key, REPLAY))
             memory = {"replay": pool}
         played, running = judge(params, inputs, latent, seen[0], told, seen[1])
+        running_heads = {name: _running(params, inputs, name, player, played) for name, player in heads.items()}
         d_loss = loss if labels is None else labels(loss, jax.random.fold_in(inputs.key, LABELS), inputs.hyper)
         adversarial = jnp.mean(d_loss.discriminator(played.real_output, played.fake_output))
         metrics = {
@@ -257,7 +263,8 @@ def two_player(
         }
         for name, one in carried.items():
             memory[name] = jax.lax.stop_gradient(one.after(inputs.memory[name], played))
-        output = LossOutput(variables={"discriminator": running}, memory=memory, metrics=metrics)
+            metrics |= one.shown(memory[name])
+        output = LossOutput({"discriminator": running, **running_heads}, memory=memory, metrics=metrics)
         return adversarial + _sum(every_step_terms, played), output
 
     def lazy_loss(params: Mapping[str, Params], inputs: LossInput) -> tuple[Array, LossOutput]:
@@ -294,6 +301,16 @@ def two_player(
         memory=memory,
         simultaneous=simultaneous,
     )
+
+
+def _running(
+    params: Mapping[str, Params], inputs: LossInput, name: str, head: Player, played: Round
+) -> Mapping[str, Any]:
+    if not inputs.variables[name] or played.fake_features is None:
+        return {}
+    # the pass that terms make, which the compiler runs once
+    variables = {"params": params[name], **inputs.variables[name]}
+    return jax.lax.stop_gradient(head.net.apply(variables, played.fake_features)[1])
 
 
 def _sum(terms: Sequence[Term], played: Round) -> Array:

@@ -16,16 +16,21 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxgan.augment import instance_noise
+from jaxgan.augment import adaptive, instance_noise
 from jaxgan.dynamics import consensus, extragradient, unroll
 from jaxgan.game import Game, LossInput, LossOutput, Net, Player, State, Update, every, init_state, make_step
-from jaxgan.games.two_player import feature_matching, gradient_penalty, two_player
-from jaxgan.latent import normal_prior
+from jaxgan.games.path_length import with_path_length
+from jaxgan.games.semi_supervised import semi_supervised
+from jaxgan.games.terms import another_class, auxiliary_classification, matching_aware, mutual_information
+from jaxgan.games.two_player import Carried, feature_matching, gradient_penalty, two_player
+from jaxgan.latent import Codes, normal_prior
 from jaxgan.losses import adversarial, penalties
-from jaxgan.memory import Replay
-from jaxgan.nets import dcgan, mlp
+from jaxgan.losses.auxiliary import categorical_information, uniform_information
+from jaxgan.memory import Controller, Replay
+from jaxgan.nets import biggan, dcgan, heads, mlp, progressive, r3gan, weight_normalized
 from jaxgan.nets.adapt import adapt
 from jaxgan.nets.layers import BatchNorm, LayerNorm
+from jaxgan.optimizers import orthogonal_regularization
 from jaxgan.training import parallel
 
 from .programs import OPTIONS, jit
@@ -157,6 +162,148 @@ def conditional_with_replay(optimizer: optax.GradientTransformation) -> Game:
     )
 
 
+def auxiliary_classifier(optimizer: optax.GradientTransformation) -> Game:
+    """AC-GAN: the generator alone is told the class, and a head on D's features tells it back."""
+    critic = adapt(mlp.Discriminator(width=8, depth=1), (2,))
+    return two_player(
+        Player(adapt(mlp.Generator((2,), width=8, depth=1, num_classes=4), (3,), ()), optimizer, 0.9),
+        Player(critic, optimizer),
+        adversarial.non_saturating,
+        normal_prior(3),
+        observation="point",
+        condition="label",
+        tell_discriminator=False,
+        heads={"classifier": Player(adapt(heads.Linear(4), (8,)), optimizer)},
+        discriminator_terms=[auxiliary_classification("weight", "classifier")],
+        generator_terms=[auxiliary_classification("weight", "classifier", of=("fake",))],
+        lazy_terms=[gradient_penalty(penalties.r1, 0.1, critic)],
+        lazy_interval=2,
+    )
+
+
+def information_maximizing(optimizer: optax.GradientTransformation) -> Game:
+    """InfoGAN: a batch-normalized head reads the codes of the fakes, for both players."""
+    codes = Codes(categories=3, continuous=2)
+    q = adapt(heads.Codes(3, 2, width=6, normalization=BatchNorm), (8,), couples_batch=True)
+    information = [
+        mutual_information("weight", "codes", lambda q, z: categorical_information(q[0], codes.of(z)[0])),
+        mutual_information(0.3, "codes", lambda q, z: uniform_information(q[1], codes.of(z)[1])),
+    ]
+    return two_player(
+        Player(adapt(mlp.Generator((2,), width=8, depth=1), (3 + codes.size,)), optimizer),
+        Player(adapt(mlp.Discriminator(width=8, depth=1), (2,)), optimizer),
+        adversarial.non_saturating,
+        codes.prior(normal_prior(3)),
+        observation="point",
+        heads={"codes": Player(q, optimizer)},
+        discriminator_terms=information,
+        generator_terms=information,
+    )
+
+
+def matching_aware_conditional(optimizer: optax.GradientTransformation) -> Game:
+    nets = {"width": 8, "depth": 1, "num_classes": 4}
+    loss = adversarial.non_saturating
+    return two_player(
+        Player(adapt(mlp.Generator((2,), **nets), (3,), ()), optimizer),
+        Player(adapt(mlp.Discriminator(**nets), (2,), ()), optimizer),
+        loss,
+        normal_prior(3),
+        observation="point",
+        condition="label",
+        discriminator_terms=[matching_aware(loss, "weight", another_class(4))],
+    )
+
+
+def biggan_hinge(optimizer: optax.GradientTransformation) -> Game:
+    """Batch statistics over all devices, conditional; spectral normalization; orthogonal regularization of G."""
+    size, options = (8, 8, 1), {"width": 1, "num_classes": 4, "attention": 4}
+    generator = adapt(biggan.Generator(size, embedding=3, **options), (4,), (), couples_batch=True)
+    return two_player(
+        Player(generator, optax.chain(orthogonal_regularization(1e-2), optimizer), 0.9),
+        Player(adapt(biggan.discriminator(size, **options), size, ()), optimizer),
+        adversarial.hinge,
+        normal_prior(4),
+        condition="label",
+    )
+
+
+def semi_supervised_classifier(optimizer: optax.GradientTransformation) -> Game:
+    size = (4, 4, 1)
+    first = np.random.default_rng(0).uniform(-1, 1, (20, *size)).astype(np.float32)
+    return semi_supervised(
+        Player(adapt(weight_normalized.Generator(size, 6), (3,), couples_batch=True), optimizer),
+        Player(adapt(weight_normalized.Classifier(4, 12), size, first=(first,)), optimizer, 0.9),
+        normal_prior(3),
+    )
+
+
+def relativistic_pairs(optimizer: optax.GradientTransformation) -> Game:
+    """R1 and R2 through grouped convolutions, at every step."""
+    size, nets = (8, 8, 1), {"width": 4, "blocks": 1, "group_width": 4}
+    critic = adapt(r3gan.Discriminator(size, **nets), size)
+    return two_player(
+        Player(adapt(r3gan.Generator(size, **nets), (3,)), optimizer, 0.9),
+        Player(critic, optimizer),
+        adversarial.relativistic,
+        normal_prior(3),
+        lazy_terms=[gradient_penalty(penalty, "weight", critic) for penalty in (penalties.r1, penalties.r2)],
+    )
+
+
+def fading_in(optimizer: optax.GradientTransformation) -> Game:
+    """Nets that are told the class and how far their newest layers have come, by the step."""
+    size, nets = (8, 8, 1), {"width": 4, "num_classes": 4}
+    return two_player(
+        Player(adapt(progressive.Generator(size, **nets), (3,), ()), optimizer, 0.9),
+        Player(adapt(progressive.Discriminator(size, group=2, **nets), size, (), couples_batch=True), optimizer),
+        adversarial.non_saturating,
+        normal_prior(3),
+        condition="label",
+        told_by_step=lambda step: jnp.clip(step / 4.0, 0.0, 1.0),
+    )
+
+
+def styles_augmented_and_evened(optimizer: optax.GradientTransformation) -> Game:
+    """A mapping and a synthesis without Flax, path length, D's images augmented as far as the controller says."""
+
+    def mapping(variables: Mapping[str, Any], latent: jax.Array, key: Any = None, train: bool = True) -> Any:
+        w = jnp.tanh(latent @ variables["params"]["weight"])
+        return jnp.broadcast_to(w[:, None], (w.shape[0], 2, 3)), {}
+
+    def synthesis(variables: Mapping[str, Any], styles: jax.Array, key: Any = None, train: bool = True) -> Any:
+        images = jnp.einsum("nld,ldp->np", jnp.sin(styles), variables["params"]["weight"])
+        return images.reshape(-1, 4, 4, 1), {}
+
+    nets = {"mapping": Net(lambda key: {}, mapping), "synthesis": Net(lambda key: {}, synthesis)}
+    shapes = {"mapping": (3, 3), "synthesis": (2, 3, 16)}
+
+    def init(key: jax.Array) -> Mapping[str, Any]:
+        draws = {name: {"weight": jax.random.normal(key, shape)} for name, shape in shapes.items()}
+        return {"params": draws}
+
+    def apply(variables: Mapping[str, Any], latent: jax.Array, key: Any = None, train: bool = True) -> Any:
+        parts = [{"params": variables["params"][name]} for name in ("mapping", "synthesis")]
+        return synthesis(parts[1], mapping(parts[0], latent)[0])
+
+    controller = Controller(BATCH)
+    game = two_player(
+        Player(Net(init, apply), optimizer, 0.9),
+        Player(adapt(mlp.Discriminator(width=8, depth=1), (4, 4, 1)), optimizer),
+        adversarial.non_saturating,
+        normal_prior(3),
+        show=lambda images, key, inputs: adaptive(images, key, inputs.memory["augmentation"]["probability"]),
+        carried={
+            "augmentation": Carried(
+                {"probability": jnp.float32(0.5), "sign": jnp.float32(0.3)},
+                lambda memory, r: controller.after(memory, r.real_output, 0.2, 10.0 * BATCH),
+                lambda memory: {"augmentation": memory["probability"]},
+            )
+        },
+    )
+    return with_path_length(game, nets["mapping"], nets["synthesis"], normal_prior(3), "weight", interval=2)
+
+
 def three_players_with_memory(optimizer: optax.GradientTransformation) -> Game:
     """A generator against a committee of two that moves at once, one of which sees old fakes too."""
     generator = adapt(mlp.Generator((2,), width=4, depth=1), (3,))
@@ -259,13 +406,17 @@ def extragradient_of_alternating(optimizer: optax.GradientTransformation) -> Gam
 
 @dataclass(frozen=True)
 class Row:
-    """A small game, what its batches are, and how far rounding carries in it (far, in half precision)."""
+    """A small game, what its batches are, and how far rounding carries in it (far, in half precision).
+
+    also: names of further examples in a batch, of the same shape, and of their labels.
+    """
 
     game: Callable[[optax.GradientTransformation], Game]
     observation: str = "point"
     shape: tuple[int, ...] = (2,)
     hyper: tuple[tuple[str, float], ...] = ()
     rounding: float = 2e-5
+    also: tuple[str, ...] = ()
 
 
 ROWS = (
@@ -276,6 +427,20 @@ ROWS = (
     Row(conditional_hinge_without_flax, hyper=(("weight", 0.3),)),
     Row(stabilised, hyper=(("weight", 0.3), ("noise", 0.2)), rounding=1e-4),
     Row(conditional_with_replay),
+    Row(auxiliary_classifier, hyper=(("weight", 0.7),)),
+    Row(information_maximizing, hyper=(("weight", 0.7),), rounding=2e-4),
+    Row(matching_aware_conditional, hyper=(("weight", 0.5),)),
+    Row(biggan_hinge, "image", (8, 8, 1), rounding=5e-4),
+    Row(
+        semi_supervised_classifier,
+        "image",
+        (4, 4, 1),
+        rounding=5e-4,
+        also=("labelled_image", "matched_image", "labelled_label"),
+    ),
+    Row(relativistic_pairs, "image", (8, 8, 1), hyper=(("weight", 0.3),), rounding=2e-4),
+    Row(fading_in, "image", (8, 8, 1), rounding=2e-4),
+    Row(styles_augmented_and_evened, "image", (4, 4, 1), hyper=(("weight", 0.3),), rounding=2e-4),
     Row(three_players_with_memory),
     Row(frozen_teacher),
     Row(unrolled_alternating),
@@ -320,7 +485,11 @@ def initial(row: Row) -> Callable[[jax.Array], State]:
 def batch(row: Row, step: int) -> Mapping[str, np.ndarray]:
     draws = np.random.default_rng([step, 7])
     observed = draws.normal(0.3, 0.5, (BATCH, *row.shape)).clip(-1, 1).astype(np.float32)
-    return {row.observation: observed, "label": draws.integers(0, 4, BATCH).astype(np.int32)}
+    made = {row.observation: observed, "label": draws.integers(0, 4, BATCH).astype(np.int32)}
+    for name in row.also:
+        other = draws.normal(-0.2, 0.5, observed.shape).clip(-1, 1).astype(np.float32)
+        made[name] = draws.integers(0, 4, BATCH).astype(np.int32) if name.endswith("label") else other
+    return made
 
 
 @cache
@@ -598,7 +767,7 @@ def test_each_update_moves_its_movers_and_nobody_else(row):
         for name in game.players:
             if name in update.players:
                 assert differs(moved.params[name], state.params[name]), name
-                if state.variables[name]:
+                if set(state.variables[name]) - {"reference"}:
                     assert differs(moved.variables[name], state.variables[name]), name
             else:
                 assert_identical(moved.params[name], state.params[name])
