@@ -19,7 +19,7 @@ from jaxgan.training.parallel import configure_backend
 from jaxgan.training.recipe import Recipe
 
 # fields that make a net small; every recipe uses some of these names
-SMALL = {"latent": 4, "num_features": 8}
+SMALL = {"latent": 4, "num_features": 8, "labels": 6}
 SMALL_WIDTH = 4
 ROWS = [(name, preset) for name in recipes.INDEX for preset in recipes.find(name).PRESETS]
 

@@ -14,10 +14,12 @@ import jaxgan
 from jaxgan import run as runs
 from jaxgan.config import RequestError, changed
 from jaxgan.evaluation.record import summary
+from jaxgan.recipes import ring as ring_recipe
 from jaxgan.recipes.dataset import describe, open_data, recall
 from jaxgan.recipes.folder import find_members, read_description
 from jaxgan.recipes.protocol import Protocol
 from jaxgan.training.checkpoint import Checkpoints
+from jaxgan.training.recipe import READY
 from tests.commands import assert_same_run, strict_json, timeless
 
 NETS = {"generator_width": 8, "discriminator_width": 8, "generator_depth": 2, "discriminator_depth": 2}
@@ -40,6 +42,20 @@ def test_train_returns_what_load_finds(ring: runs.Run, capsys: pytest.CaptureFix
     assert earlier.step == int(earlier.state.step) == 2
     assert not np.array_equal(earlier.sample(5), ring.sample(5))
     assert capsys.readouterr().out == ""
+
+
+def test_a_loaded_state_is_ready(ring: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a recipe does with a state before it generates is done with the key of the run's seed."""
+    make = ring_recipe.make
+
+    def ready(state: Any, key: Any) -> Any:
+        return replace(state, memory={"key": jax.random.key_data(key)})
+
+    monkeypatch.setattr(ring_recipe, "make", lambda *asked: replace(make(*asked), ready=ready))
+    loaded = jaxgan.load(ring.directory)
+    expected = jax.random.fold_in(jax.random.key(ring.options.seed), READY)
+    np.testing.assert_array_equal(loaded.state.memory["key"], jax.random.key_data(expected))
+    assert "key" not in ring.state.memory
 
 
 def test_mistakes_are_request_errors(ring: runs.Run, tmp_path: Path) -> None:

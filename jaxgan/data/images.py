@@ -310,6 +310,14 @@ def resized(images: Images, size: int, resizer: str = "lanczos") -> Images:
     )
 
 
+def picture(path: Path, size: int, resizer: str = "lanczos", channels: int = 3) -> np.ndarray:
+    """One file as `folder` reads it: uint8 [size, size, channels]. DataError, naming it, if it cannot be read.
+
+    A resizer of "none", as images say that needed none, is lanczos.
+    """
+    return _decode(path, size, "lanczos" if resizer == "none" else resizer, channels)
+
+
 def square(image: np.ndarray, size: int, resizer: str = "lanczos") -> np.ndarray:
     """The centre square of uint8 [height, width, channel] resized to uint8 [size, size, channel].
 

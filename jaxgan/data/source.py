@@ -75,7 +75,17 @@ def shuffled_indices(key: Key, step: Array, batch_size: int, n: int) -> Array:
     return _swap_or_not(position % jnp.uint32(n), words, n).astype(jnp.int32)
 
 
-def _swap_or_not(index: Array, words: Array, n: int) -> Array:
+def permuted(index: Array, keys: Key, n: Array) -> Array:
+    """Where permutations put indices: index int32 [m] in range(n[i]), typed keys [m], n int32 [m] -> int32 [m].
+
+    Element i goes where the permutation of range(n[i]) that keys[i] draws puts it; none is materialised, as in
+    `shuffled_indices`.
+    """
+    words = jax.vmap(lambda key: jax.random.bits(key, (2,), jnp.uint32))(keys)
+    return _swap_or_not(index.astype(jnp.uint32), words, n.astype(jnp.uint32)).astype(jnp.int32)
+
+
+def _swap_or_not(index: Array, words: Array, n: int | Array) -> Array:
     def one_round(r: Array, index: Array) -> Array:
         salt = _mix(words[:, 0] + r * jnp.uint32(0x9E3779B9))
         partner = (salt % jnp.uint32(n) + jnp.uint32(n) - index) % jnp.uint32(n)

@@ -26,6 +26,7 @@ LOWER_IS_BETTER = frozenset(
         "class_kl",
         "nll",
         "path_length",
+        "code_error",
     }
 )
 HIGHER_IS_BETTER = frozenset(

@@ -1,10 +1,11 @@
 """The classic two-player GAN, put together from nets and rules: what most recipes are."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,11 +14,12 @@ from jaxgan.arrays import Array, Key
 from jaxgan.config import Options, RequestError
 from jaxgan.data.images import Images, batches
 from jaxgan.game import Game, LossInput, Net, Player, every
-from jaxgan.games.two_player import Term, collapse_alarm, feature_matching, gradient_penalty, two_player
+from jaxgan.games.terms import another_class, matching_aware
+from jaxgan.games.two_player import Carried, Round, Term, collapse_alarm, feature_matching, gradient_penalty, two_player
 from jaxgan.latent import labelled
 from jaxgan.losses import penalties
 from jaxgan.losses.adversarial import AdversarialLoss, flip_labels, label_smoothing
-from jaxgan.memory import Replay
+from jaxgan.memory import Controller, Replay
 from jaxgan.nets.adapt import rematerialized
 from jaxgan.nets.layers import minibatch_deviation
 from jaxgan.recipes.compatibility import Setting, check
@@ -26,6 +28,23 @@ from jaxgan.recipes.rules import GRADIENT_PENALTIES, LOSSES, Rules, numbers, opt
 from jaxgan.training.recipe import Recipe, Stage
 
 Prior = Callable[..., Array]
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Further nets on D's features, and what the losses gain by them: terms that read the fakes' class or code.
+
+    nets: by name, features [batch, n] -> output; they move with D, by its step size.
+    hyper: the weights that the terms name, numbers of the run.
+    """
+
+    nets: Mapping[str, Net]
+    discriminator_terms: tuple[Term, ...] = ()
+    generator_terms: tuple[Term, ...] = ()
+    hyper: Mapping[str, float] = field(default_factory=dict)
+
+
+NO_HEADS = Heads({})
 
 
 def seen_shape(shape: tuple[int, ...], rules: Rules) -> Any:
@@ -41,35 +60,59 @@ def classic_game(
     options: Options,
     shape: tuple[int, ...],
     observation: str = "image",
-    conditional: bool = False,
+    num_classes: int = 0,
+    tell_discriminator: bool = True,
+    heads: Heads = NO_HEADS,
+    told_by_step: Callable[[Array], Array] | None = None,
+    coupled_penalties: bool = False,
 ) -> Game:
-    """The game of two nets under `rules`; `shape` is that of one example. Rules that do not go together are refused."""
-    images = observation == "image"
-    check(rules, Setting(conditional, images), options.batch)
+    """The game of two nets under `rules`; `shape` is that of one example. Rules that do not go together are refused.
+
+    num_classes: 0, or the generator takes the label as a second input, and so does D with `tell_discriminator`.
+    told_by_step: see `two_player`. coupled_penalties: gradient penalties of a D that couples the batch are those of
+        the sum of its logits, as in systems that are published so, and not refused.
+    """
+    setting = Setting(num_classes > 0, observation == "image", tell_discriminator, bool(heads.nets))
+    check(rules, setting, options.batch)
+    loss = LOSSES[rules.loss]
     if rules.minibatch == "input_deviation":
         discriminator = _with_input_deviation(discriminator)
     if rules.rematerialize:
         generator, discriminator = rematerialized(generator), rematerialized(discriminator)
+    penalized = replace(discriminator, couples_batch=discriminator.couples_batch and not coupled_penalties)
     penalty_terms = [
-        gradient_penalty(penalty, name, discriminator)
+        gradient_penalty(penalty, name, penalized)
         for name, penalty in GRADIENT_PENALTIES.items()
         if getattr(rules, name)
     ]
     if rules.consistency_weight:
         penalty_terms.append(_consistency(penalties.consistency(augment.shift_and_flip)))
+    discriminator_terms, generator_terms = [*heads.discriminator_terms], [*heads.generator_terms]
+    if rules.matching_aware_weight:
+        discriminator_terms.append(matching_aware(loss, "matching_aware_weight", another_class(num_classes)))
+    if rules.feature_matching_weight:
+        generator_terms.append(feature_matching("feature_matching_weight"))
+    adaptive = rules.augmentation == "ada"
+    # clipping is for critics
+    of_heads = optimizer(replace(rules, weight_clip=0.0), "discriminator", options.steps)
     game = two_player(
         Player(generator, optimizer(rules, "generator", options.steps), rules.ema_decay or None),
         Player(discriminator, optimizer(rules, "discriminator", options.steps)),
-        LOSSES[rules.loss],
+        loss,
         prior,
         observation=observation,
-        condition="label" if conditional else None,
+        condition="label" if num_classes else None,
+        tell_discriminator=tell_discriminator,
+        told_by_step=told_by_step,
+        heads={name: Player(net, of_heads) for name, net in heads.nets.items()},
+        carried={"augmentation": _controlled(options.batch // rules.accumulation)} if adaptive else {},
+        discriminator_terms=discriminator_terms,
         lazy_terms=penalty_terms,
         lazy_interval=rules.penalty_interval,
-        generator_terms=[feature_matching("feature_matching_weight")] if rules.feature_matching_weight else [],
+        generator_terms=generator_terms,
         generator_weight="adversarial_weight",
         labels=partial(_labels, rules) if rules.real_label < 1 or rules.label_flips else None,
-        show=partial(_noise, rules) if rules.instance_noise else None,
+        show=partial(_shown, rules) if rules.instance_noise or rules.augmentation != "none" else None,
         packing=rules.packing,
         replay=Replay(rules.replay) if rules.replay else None,
         batch=(options.batch // rules.accumulation, *shape),
@@ -97,6 +140,25 @@ def _labels(rules: Rules, loss: AdversarialLoss, key: Key, hyper: Any) -> Advers
     return flip_labels(smooth, key, hyper["label_flips"]) if rules.label_flips else smooth
 
 
+def _controlled(batch: int) -> Carried:
+    controller = Controller(batch)
+
+    def after(memory: Any, r: Round) -> Any:
+        return controller.after(memory, r.real_output, r.hyper["ada_target"], r.hyper["ada_images"])
+
+    return Carried(controller.start(), after, lambda memory: {"augmentation": memory["probability"]})
+
+
+def _shown(rules: Rules, examples: Array, key: Key, inputs: LossInput) -> Array:
+    """What D sees of real and fake examples: augmented, then with noise of the full deviation."""
+    augment_key = jax.random.fold_in(key, 1)
+    if rules.augmentation == "diffaugment":
+        examples = augment.diffaugment(examples, augment_key)
+    if rules.augmentation == "ada":
+        examples = augment.adaptive(examples, augment_key, inputs.memory["augmentation"]["probability"])
+    return _noise(rules, examples, key, inputs) if rules.instance_noise else examples
+
+
 def _noise(rules: Rules, examples: Array, key: Key, inputs: LossInput) -> Array:
     deviation = augment.decaying(inputs.hyper["instance_noise"], inputs.step, rules.instance_noise_steps)
     return augment.instance_noise(examples, key, deviation)
@@ -122,16 +184,34 @@ def image_recipe(
     images: Images,
     num_classes: int = 0,
     flip: bool = False,
+    tell_discriminator: bool = True,
+    heads: Heads = NO_HEADS,
+    codes: int = 0,
+    coupled_penalties: bool = False,
 ) -> Recipe:
     """The whole system for images: the game, its data, how it is drawn and judged.
 
-    num_classes: 0, or both nets take the label as a second input. flip: mirror half of the images.
+    num_classes: 0, or both nets take the label as a second input (with `tell_discriminator`; without, the
+        generator alone). flip: mirror half of the images. codes: how many of the latent's last dimensions
+        truncation leaves alone. coupled_penalties: see `classic_game`.
     """
-    generate = generate_with(generator)
+    generate = generate_with(generator, codes)
     inputs: Callable[..., Any] = labelled(prior, num_classes) if num_classes else prior
-    game = classic_game(rules, generator, discriminator, prior, options, images.size, conditional=num_classes > 0)
+    game = classic_game(
+        rules,
+        generator,
+        discriminator,
+        prior,
+        options,
+        images.size,
+        num_classes=num_classes,
+        tell_discriminator=tell_discriminator,
+        heads=heads,
+        coupled_penalties=coupled_penalties,
+    )
+    hyper = {**numbers(rules), **heads.hyper}
     return Recipe(
-        stages=(Stage(game, options.steps, batches(images, options.batch, options.seed, flip), hyper=numbers(rules)),),
+        stages=(Stage(game, options.steps, batches(images, options.batch, options.seed, flip), hyper=hyper),),
         prior=inputs,
         generate=generate,
         draw=draw_images,

@@ -3,6 +3,7 @@
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,12 +14,15 @@ from jaxgan.recipes import classifier
 from jaxgan.training.loop import Plan, fit
 
 
-def classification_accuracy(images: Images, generated: np.ndarray, label: np.ndarray, seed: int = 0) -> float:
+def classification_accuracy(
+    images: Images, generated: np.ndarray, label: np.ndarray, seed: int = 0, steps: int | None = None, **settings: Any
+) -> float:
     """Share of the real test images that a classifier gets right which saw only generated ones.
 
     generated: uint8 [n, height, width, channel]; label: int [n], the classes they were made for. The classifier is
-    the recipe `classifier` with the preset of the data set (as many steps, whatever n). To be compared with the
-    same after training on real images: `generated=images.image` gives it. Minutes, for it trains a net.
+    the recipe `classifier` with the preset of the data set (as many steps, whatever n), or for `steps` steps and with
+    other `settings` of its Config. To be compared with the same after training on real images: `generated=images.image`
+    gives it. Minutes, for it trains a net.
 
     Ravuri, Vinyals, "Classification Accuracy Score for Conditional Generative Models", NeurIPS 2019, arXiv
     1905.10887, section 3 (there with a ResNet-50 on ImageNet).
@@ -27,8 +31,9 @@ def classification_accuracy(images: Images, generated: np.ndarray, label: np.nda
         raise RequestError(f"classification accuracy needs a test part, and {images.name} has none")
     preset = classifier.PRESETS.get(images.name, classifier.PRESETS["cpu"])
     made = replace(images, name="generated", image=generated, label=label.astype(np.int32))
-    options = replace(preset.options, seed=seed, batch=min(preset.options.batch, len(generated)))
-    recipe = classifier.make(preset.config, options, made)
+    batch = min(preset.options.batch, len(generated))
+    options = replace(preset.options, seed=seed, batch=batch, steps=preset.options.steps if steps is None else steps)
+    recipe = classifier.make(replace(preset.config, **settings), options, made)
     with tempfile.TemporaryDirectory() as folder:
         outcome = fit(recipe, Path(folder), Plan(quiet=True, log_every=100), seed)
     if outcome.stopped != "end":

@@ -13,6 +13,10 @@ class Setting:
 
     conditional: bool = False
     images: bool = True
+    told: bool = True
+    """D is told the class, where there are classes."""
+    heads: bool = False
+    """Heads on D's features read the class or the code of the fakes."""
 
 
 Trait = Callable[[Rules, Setting], bool]
@@ -32,7 +36,12 @@ TRAITS: Mapping[str, Trait] = {
     "a loss without labels": lambda r, s: LOSSES[r.loss].labelled is None,
     "smooth labels": lambda r, s: r.real_label < 1,
     "classes": lambda r, s: s.conditional,
+    "no classes": lambda r, s: not s.conditional,
+    "an untold discriminator": lambda r, s: s.conditional and not s.told,
+    "heads": lambda r, s: s.heads,
+    "wrong pairs": lambda r, s: r.matching_aware_weight > 0,
     "packing": lambda r, s: r.packing > 1,
+    "old fakes": lambda r, s: r.replay > 0,
     "virtual batch normalization": lambda r, s: r.generator_normalization == "virtual_batch",
     "both players at once": lambda r, s: r.dynamics != "alternating",
     "a rewritten gradient": lambda r, s: r.dynamics in ("extragradient", "consensus"),
@@ -41,6 +50,9 @@ TRAITS: Mapping[str, Trait] = {
     "generator steps": lambda r, s: r.generator_steps > 1,
     "no adversarial loss": lambda r, s: r.adversarial_weight == 0,
     "no feature matching": lambda r, s: r.feature_matching_weight == 0,
+    "augmentation": lambda r, s: r.augmentation != "none",
+    "adaptive augmentation": lambda r, s: r.augmentation == "ada",
+    "a loss whose zero separates nothing": lambda r, s: not LOSSES[r.loss].zero_separates,
     "fading noise": lambda r, s: r.instance_noise_steps > 0,
     "no noise": lambda r, s: r.instance_noise == 0,
 }
@@ -71,6 +83,19 @@ INCOMPATIBLE: Mapping[tuple[str, str], str] = {
     ("packing", "classes"): (
         "a pack holds examples of several classes: choose --packing 1 or, where the recipe has it, --conditional no"
     ),
+    ("wrong pairs", "no classes"): (
+        "--matching-aware-weight shows D images with a wrong class, and there are no classes: "
+        "leave it at 0 or, where the recipe has it, choose --conditional yes"
+    ),
+    ("wrong pairs", "an untold discriminator"): (
+        "--matching-aware-weight shows D images with a wrong class, and this D is told no class: leave it at 0"
+    ),
+    ("packing", "heads"): (
+        "a pack holds several examples, and the heads of D tell the class or code of one: choose --packing 1"
+    ),
+    ("old fakes", "heads"): (
+        "old fakes come without their class or code, of which the heads of D learn: leave --replay at 0"
+    ),
     ("unrolling", "a rewritten gradient"): (
         "unrolling and look-ahead or consensus gradients rewrite the same loss: choose one of "
         "--unrolled-steps and --dynamics"
@@ -86,6 +111,13 @@ INCOMPATIBLE: Mapping[tuple[str, str], str] = {
     ),
     ("no adversarial loss", "no feature matching"): (
         "the generator has nothing to learn from: give --adversarial-weight or --feature-matching-weight a value"
+    ),
+    ("augmentation", "points instead of images"): (
+        "augmentation turns, moves and colours images, and these are points: leave --augmentation at none"
+    ),
+    ("adaptive augmentation", "a loss whose zero separates nothing"): (
+        "ADA goes by the sign of D's logits, which says nothing under this loss: choose --loss non_saturating, "
+        "minimax or hinge, or --augmentation diffaugment"
     ),
     ("fading noise", "no noise"): (
         "--instance-noise-steps is for noise, and there is none: give --instance-noise a deviation"
@@ -106,3 +138,23 @@ def check(rules: Rules, setting: Setting, batch: int) -> None:
         raise RequestError(f"--packing {rules.packing} does not divide the batch of {batch}, or each of its parts")
     if 0 < rules.replay < batch // 2:
         raise RequestError(f"--replay keeps at least half a batch, {batch // 2}, got {rules.replay}")
+
+
+# rules that are layers inside a net
+LAYERS = (
+    "spectral_norm",
+    "generator_normalization",
+    "discriminator_normalization",
+    "generator_dropout",
+    "discriminator_dropout",
+    "minibatch",
+)
+
+
+def check_layers(rules: Rules, system: str) -> None:
+    """Refuses rules that put a layer into a net, for systems whose nets are their own and have no place for one."""
+    plain = Rules()
+    for name in LAYERS:
+        if getattr(rules, name) != getattr(plain, name):
+            flag = name.replace("_", "-")
+            raise RequestError(f"the nets of {system} have their own layers: leave --{flag} at {getattr(plain, name)}")

@@ -158,7 +158,7 @@ def check_unchanged(directory: Path, described: Mapping[str, Any], data: Data) -
 
 @dataclass(frozen=True)
 class Run:
-    """A trained system: `prior` and `generate` of its recipe, and the state of one checkpoint.
+    """A trained system: `prior` and `generate` of its recipe, and the state of one checkpoint, ready to generate.
 
     member: which one of a population, None for a single run; `config` and `options` are the member's own.
     """
@@ -243,7 +243,7 @@ def load(directory: str | Path, checkpoint: int | str = "final", member: int | N
             )
     like = abstract_state(recipe.stages[recipe.stage_at(max(step - 1, 0))])
     state_arrays = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
-    state = jax.device_put(unflatten(state_arrays, like))
+    state = recipe.readied(jax.device_put(unflatten(state_arrays, like)), options.seed)
     return Run(
         directory,
         description.recipe,

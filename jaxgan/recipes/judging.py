@@ -2,10 +2,12 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.arrays import Array, Key, image_grid, to_uint8
@@ -15,6 +17,7 @@ from jaxgan.data.images import Images
 from jaxgan.evaluation.modes import mode_statistics, wasserstein
 from jaxgan.game import Net, State
 from jaxgan.latent import truncate
+from jaxgan.nets.layers import BatchNorm
 from jaxgan.recipes import protocol
 from jaxgan.recipes.feature_nets import feature_net
 from jaxgan.recipes.protocol import Reference, refer
@@ -28,19 +31,53 @@ PICTURE_PIXELS = 512
 QUICK = ("frechet", "classes")
 
 
-def generate_with(net: Net) -> Generate:
+def generate_with(net: Net, codes: int = 0) -> Generate:
     """Samples of the player "generator", with its averaged parameters where there are any.
 
     Inputs are latents, or (latents, labels). Truncation moves the latents towards the prior's mean:
-    1 leaves them, 0 gives one output (per class).
+    1 leaves them, 0 gives one output (per class). codes: how many of the last dimensions it leaves alone.
     """
 
     def generate(state: State, inputs: Any, truncation: float) -> Array:
         latent, *label = inputs if isinstance(inputs, tuple) else (inputs,)
         variables = {"params": state.ema.get("generator", state.params["generator"]), **state.variables["generator"]}
-        return net.apply(variables, truncate(latent, truncation), *label, train=False)[0]
+        noise = latent.shape[-1] - codes
+        truncated = jnp.concatenate([truncate(latent[..., :noise], truncation), latent[..., noise:]], axis=-1)
+        return net.apply(variables, truncated if codes else truncate(latent, truncation), *label, train=False)[0]
 
     return generate
+
+
+def standing_statistics(net: Net, prior: Prior, passes: int, batch: int) -> Callable[[State, Key], State]:
+    """A `Recipe.ready`: the generator's batch statistics measured anew, with the weights that samples are made with.
+
+    The means and variances of `passes` batches of `batch` fresh latents, made by the net in training mode with
+    averaged parameters where there are any, are averaged and stand in for the running ones, which lag behind
+    and are of the parameters that were trained. All its normalizations are `BatchNorm` or
+    `ConditionalBatchNorm`, with their share of the past. Brock et al. 2019, arXiv 1809.11096, section 3.1.
+    """
+    share = 1.0 - BatchNorm.momentum
+
+    @jax.jit
+    def standing(params: Any, running: Any, key: Key) -> Any:
+        # from zero, what a pass leaves is its own share
+        start = {**running, "batch_stats": jax.tree.map(jnp.zeros_like, running["batch_stats"])}
+
+        def measured(key: Key) -> Any:
+            latent_key, noise_key = jax.random.split(key)
+            inputs = prior(latent_key, batch, None)
+            told = inputs if isinstance(inputs, tuple) else (inputs,)
+            return net.apply({"params": params, **start}, *told, key=noise_key, train=True)[1]["batch_stats"]
+
+        found = jax.lax.map(measured, jax.random.split(key, passes))
+        return jax.tree.map(lambda x: jnp.mean(x, axis=0) / share, found)
+
+    def ready(state: State, key: Key) -> State:
+        params, running = state.ema.get("generator", state.params["generator"]), state.variables["generator"]
+        running = {**running, "batch_stats": standing(params, running, key)}
+        return replace(state, variables={**state.variables, "generator": running})
+
+    return ready
 
 
 def made_in_batches(

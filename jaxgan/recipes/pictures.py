@@ -1,5 +1,6 @@
 """Pictures of what was trained that are more than a sheet of samples."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -31,16 +32,21 @@ def interpolation(run: Run, out: Path, spherical: bool, rows: int, frames: int, 
     outputs = np.asarray(outputs).reshape(frames, rows, *outputs.shape[1:])
     if outputs.ndim == 5:
         images = np.asarray(to_uint8(outputs))
-        strip = _enlarged(image_grid(images.swapaxes(0, 1).reshape(-1, *images.shape[2:]), frames))
-        pictures = [_enlarged(image_grid(frame, int(np.ceil(np.sqrt(rows))))) for frame in images]
+        strip = enlarged(image_grid(images.swapaxes(0, 1).reshape(-1, *images.shape[2:]), frames))
+        pictures = [enlarged(image_grid(frame, int(np.ceil(np.sqrt(rows))))) for frame in images]
     else:
         pictures = [run.draw(frame) for frame in outputs]
         strip = run.draw(outputs.reshape(-1, outputs.shape[-1]))
     write_picture(out, strip)
+    animate(pictures, out.with_suffix(".gif"))
+
+
+def animate(pictures: Sequence[np.ndarray], out: Path) -> None:
+    """Writes a GIF of uint8 pictures [height, width, channel], there and back."""
     animation = [Image.fromarray(p[..., 0] if p.shape[-1] == 1 else p).convert("P") for p in pictures]
     there_and_back = [*animation, *animation[-2:0:-1]]
     there_and_back[0].save(
-        out.with_suffix(".gif"),
+        out,
         save_all=True,
         append_images=there_and_back[1:],
         duration=int(1000 * FRAME_SECONDS),
@@ -48,11 +54,32 @@ def interpolation(run: Run, out: Path, spherical: bool, rows: int, frames: int, 
     )
 
 
+def sheet(*blocks: Sequence[np.ndarray]) -> np.ndarray:
+    """A sheet of blocks with an empty row between them: a block is rows of uint8 images [n, height, width, channel].
+
+    Rows may be of different lengths.
+    """
+    columns = max(len(row) for block in blocks for row in block)
+    empty = np.zeros((columns, *blocks[0][0].shape[1:]), np.uint8)
+    lines = [np.concatenate([row, empty[len(row) :]]) for block in blocks for row in (empty, *block)][1:]
+    return enlarged(image_grid(np.concatenate(lines), columns))
+
+
+def apart(first: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """A row: one image uint8 [height, width, channel], a gap, and others [n, ...]."""
+    return np.concatenate([first[None], np.zeros_like(first)[None], others])
+
+
+def pairs(left: np.ndarray, right: np.ndarray, columns: int = 4) -> np.ndarray:
+    """A sheet of pairs side by side, uint8 [n, height, width, channel] both, with a gap between pairs."""
+    columns = min(columns, len(left))
+    triples = np.stack([left, right, np.zeros_like(left)], axis=1).reshape(-1, *left.shape[1:])
+    return sheet([triples[start : start + 3 * columns][:-1] for start in range(0, len(triples), 3 * columns)])
+
+
 def neighbours(samples: np.ndarray, nearest: np.ndarray) -> np.ndarray:
     """A sheet: each sample uint8 [n, height, width, channel] at the left of its nearest training images [n, k, ...]."""
-    gap = np.zeros_like(samples)
-    rows = np.concatenate([samples[:, None], gap[:, None], nearest], axis=1)
-    return _enlarged(image_grid(rows.reshape(-1, *samples.shape[1:]), rows.shape[1]))
+    return sheet([apart(sample, near) for sample, near in zip(samples, nearest, strict=True)])
 
 
 def by_class(samples: np.ndarray, classes: np.ndarray, num_classes: int, columns: int = 10) -> np.ndarray:
@@ -64,9 +91,10 @@ def by_class(samples: np.ndarray, classes: np.ndarray, num_classes: int, columns
     for row in range(num_classes):
         chosen = samples[classes == row][:columns]
         sheet[row, : len(chosen)] = chosen
-    return _enlarged(image_grid(sheet.reshape(-1, *samples.shape[1:]), columns))
+    return enlarged(image_grid(sheet.reshape(-1, *samples.shape[1:]), columns))
 
 
-def _enlarged(picture: np.ndarray) -> np.ndarray:
+def enlarged(picture: np.ndarray) -> np.ndarray:
+    """A picture [height, width, channel] by a whole factor, so that small ones are seen."""
     scale = max(1, STRIP_PIXELS // max(picture.shape[:2]))
     return picture.repeat(scale, axis=0).repeat(scale, axis=1)

@@ -17,7 +17,7 @@ from jaxgan.losses import adversarial, divergence, penalties
 from jaxgan.losses.adversarial import AdversarialLoss
 from jaxgan.losses.penalties import Penalty
 from jaxgan.nets.layers import BatchNorm, LayerNorm, MinibatchDeviation, MinibatchDiscrimination, VirtualBatchNorm
-from jaxgan.optimizers import Hyper, from_hyper, historical_averaging, weight_clipping
+from jaxgan.optimizers import Hyper, from_hyper, historical_averaging, orthogonal_regularization, weight_clipping
 
 Loss = Literal[
     "non_saturating",
@@ -78,6 +78,7 @@ REFERENCE = 64
 
 MINIBATCH_LAYERS = {"discrimination": MinibatchDiscrimination, "deviation": MinibatchDeviation}
 
+Augmentation = Literal["none", "diffaugment", "ada"]
 Optimizer = Literal["adam", "optimistic_adam", "rmsprop", "sgd"]
 Dynamics = Literal["alternating", "simultaneous", "extragradient", "consensus"]
 
@@ -129,6 +130,12 @@ class Rules:
     """D's target for reals: below 1 for one-sided label smoothing."""
     label_flips: float = 0.0
     """Share of the pairs whose labels are swapped for D."""
+    augmentation: Augmentation = "none"
+    """What D sees instead of the images, real and fake: DiffAugment, or ADA's changes as often as D overfits."""
+    ada_target: float = 0.6
+    """How sure D may be of the real images, the mean of its signs, before ADA augments more."""
+    ada_images: float = 500_000.0
+    """Images in which ADA's probability goes from 0 to 1 at the fastest."""
     instance_noise: float = 0.0
     """Deviation of the noise on all that D sees, 0 for none."""
     instance_noise_steps: int = 0
@@ -137,10 +144,14 @@ class Rules:
     """Old fakes to keep, of which D sees as many as new ones; 0 for none."""
     feature_matching_weight: float = 0.0
     """Weight of the distance between D's mean activations of reals and fakes, for G; 0 for none."""
+    matching_aware_weight: float = 0.0
+    """Weight of D's loss for real images with a wrong class, which count as fake (GAN-CLS); 0 for none."""
     adversarial_weight: float = 1.0
     """Weight of the generator's adversarial loss."""
     historical_averaging: float = 0.0
     """Weight of the squared distance of both players' weights to their past mean, 0 for none."""
+    orthogonal_weight: float = 0.0
+    """Weight of the squared inner products of different outputs' weights in the generator's kernels, 0 for none."""
 
     dynamics: Dynamics = "alternating"
     """D then G, both at once, or both at once with look-ahead gradients or a penalty on the field's norm."""
@@ -178,6 +189,9 @@ class Rules:
         at_least(self, 0, "generator_learning_rate", "discriminator_learning_rate")
         at_least(self, 1, "penalty_interval", "packing", "discriminator_steps", "generator_steps", "accumulation")
         fraction(self, "generator_dropout", "discriminator_dropout", "label_flips", "beta1", "beta2", "ema_decay")
+        at_least(self, 1, "ada_images")
+        if not -1 < self.ada_target < 1:
+            raise RequestError(f"--ada-target lies in (-1, 1), got {self.ada_target}")
         if not 0 < self.real_label <= 1:
             raise RequestError(f"--real-label lies in (0, 1], got {self.real_label}")
 
@@ -186,8 +200,10 @@ WEIGHTS = (
     *GRADIENT_PENALTIES,
     "consistency_weight",
     "feature_matching_weight",
+    "matching_aware_weight",
     "adversarial_weight",
     "historical_averaging",
+    "orthogonal_weight",
     "consensus_weight",
 )
 NUMBERS = (
@@ -195,6 +211,8 @@ NUMBERS = (
     "weight_clip",
     "real_label",
     "label_flips",
+    "ada_target",
+    "ada_images",
     "instance_noise",
     "generator_learning_rate",
     "discriminator_learning_rate",
@@ -253,6 +271,8 @@ def optimizer(rules: Rules, player: Literal["generator", "discriminator"], steps
             "sgd": lambda: optax.sgd(rate, momentum=momentum),
         }[rules.optimizer]()
         pulled = [historical_averaging(hyper["historical_averaging"])] if rules.historical_averaging else []
+        if rules.orthogonal_weight and player == "generator":
+            pulled.append(orthogonal_regularization(hyper["orthogonal_weight"]))
         clipped = [weight_clipping(hyper["weight_clip"])] if rules.weight_clip and player == "discriminator" else []
         return optax.chain(*pulled, chosen, *clipped)
 

@@ -21,7 +21,7 @@ from jaxgan.training.population import Group, Member, copies, finite, member_of
 from jaxgan.training.program import Carry, Program, Totals, averages
 from jaxgan.training.recipe import Recipe
 
-# Folds of the run's key beyond any step (the program takes the last one, for the data).
+# Folds of the run's key beyond any step (the program takes the last one, for the data; `recipe` the next).
 FIXED, EVALUATION, ROLLBACK = (0xFFFFFFFE - i for i in range(3))
 CHUNK_SECONDS = 0.25
 MAX_ROLLBACKS = 3
@@ -354,7 +354,7 @@ class _Session:
                 if member.number in self.broken:
                     continue
                 inputs = recipe.prior(jax.random.fold_in(jax.random.key(member.seed), FIXED), n, condition)
-                outputs = np.asarray(generate(state, inputs, 1.0))
+                outputs = np.asarray(generate(recipe.readied(state, member.seed), inputs, 1.0))
                 name = f"{self.step:06d}" + ("" if self.alone else f"-member{member.number:02d}")
                 write_picture(self.directory / "samples" / f"{name}.png", recipe.draw(outputs))
 
@@ -366,6 +366,7 @@ class _Session:
         scores = []
         for recipe, member, state in self._in_order([(g, m, s) for g in self.groups for m, s in g.states()]):
             key = jax.random.fold_in(jax.random.key(member.seed), EVALUATION)
+            state = recipe.readied(state, member.seed)
             for name, evaluation in recipe.evaluations.items():
                 values = evaluation(state, key)
                 self.rows.row(self.step, {"evaluation": name, **self._named(member), **values})

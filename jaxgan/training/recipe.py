@@ -4,11 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxgan.arrays import Array, Key
 from jaxgan.data.source import DeviceSource, HostSource
 from jaxgan.game import Game, State
+
+# The fold of the run's key that `Recipe.readied` takes, beyond any step.
+READY = 0xFFFFFFFB
 
 # (state, key) -> named numbers and strings; runs on the host, at evaluation steps
 Evaluation = Callable[[State, Key], Mapping[str, Any]]
@@ -40,7 +44,7 @@ class Recipe:
     style, synthesize: where the generator goes through a second latent space (StyleGAN's W): (state,
         inputs) -> styles [n, ...], and (state, styles) -> outputs; `generate` without truncation is the two.
     ready: (state, key) -> state, what a trained state goes through before it generates, such as standing
-        statistics of batch normalization; None for nothing.
+        statistics of batch normalization; None for nothing. Called by `readied`.
     draw: outputs [n, ...] as numpy -> one uint8 picture [height, width, channel].
     reals: some real examples in the form of outputs, for reals.png.
     evaluations: by name.
@@ -74,3 +78,7 @@ class Recipe:
     def stage_at(self, step: int) -> int:
         """The index of the stage that plays the step after `step` steps were played (the last one at the end)."""
         return next((i for i, stage in enumerate(self.stages) if step < stage.until), len(self.stages) - 1)
+
+    def readied(self, state: State, seed: int) -> State:
+        """A trained state as samples and evaluations see it; training goes on from the one that was given."""
+        return state if self.ready is None else self.ready(state, jax.random.fold_in(jax.random.key(seed), READY))

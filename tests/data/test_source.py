@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.data.source import HostSource, shuffled_indices
+from jaxgan.data.source import HostSource, permuted, shuffled_indices
 
 KEY = jax.random.key(3)
 
@@ -40,6 +40,19 @@ def test_epochs_and_keys_differ():
         # two random permutations agree in one place on average (Poisson)
         assert (a == b).sum() < 8
         assert abs(np.corrcoef(a, b)[0, 1]) < 5 / np.sqrt(1000)
+
+
+def test_indices_are_permuted_each_within_its_own_range():
+    sizes = np.array([1, 5, 97, 97])
+    n, index = np.repeat(sizes, sizes), np.concatenate([np.arange(size) for size in sizes])
+    which = np.repeat(np.arange(4), sizes)
+    keys = jax.vmap(lambda w: jax.random.fold_in(KEY, w))(jnp.asarray(which))
+    found = np.asarray(jax.jit(permuted)(jnp.asarray(index), keys, jnp.asarray(n)))
+    assert found.dtype == np.int32
+    for w, size in enumerate(sizes):
+        np.testing.assert_array_equal(np.sort(found[which == w]), np.arange(size))
+    # another key, another permutation
+    assert (found[which == 2] == found[which == 3]).sum() < 8
 
 
 def test_neighbours_in_an_epoch_are_unrelated():

@@ -24,7 +24,7 @@ from jaxgan.training.log import read_rows
 from jaxgan.training.loop import MAX_ROLLBACKS, Outcome, Plan, fit
 from jaxgan.training.parallel import configure_backend
 from jaxgan.training.program import Carry, Program, Totals, accumulate, averages, init_state
-from jaxgan.training.recipe import Recipe, Stage
+from jaxgan.training.recipe import READY, Recipe, Stage
 from tests.commands import TINY, assert_same_arrays, assert_same_run, finish, interrupt, start, timeless
 
 POINTS = np.random.default_rng(0).normal(size=(24, 3)).astype(np.float32)
@@ -144,6 +144,30 @@ def test_rows_are_averages_over_the_steps_that_ran(tmp_path: Path) -> None:
     assert not any(name.startswith("b/") for name in rows[-1])
     assert not any(name.endswith("/ran") for row in rows for name in row)
     assert int(outcome.state.memory["seen"]) == 14
+
+
+def test_a_state_is_made_ready_to_be_drawn_and_judged_and_trained_as_it_was(tmp_path: Path) -> None:
+    keys: list[Any] = []
+
+    def ready(state: Any, key: Any) -> Any:
+        keys.append(jax.random.key_data(key))
+        return replace(state, ema={**state.ema, "a": jax.tree.map(jnp.zeros_like, state.ema["a"])})
+
+    judged = {"size": lambda state, key: {"norm": float(optax.tree.norm(state.ema["a"])), "n_fake": 3}}
+    plain, prepared = tiny(evaluations=judged), tiny(evaluations=judged, ready=ready)
+    for i in range(2):
+        (tmp_path / str(i)).mkdir()
+    ends = [fit(made, tmp_path / str(i), PLAN, seed=7).state for i, made in enumerate((plain, prepared))]
+    assert_same_arrays(*(arrays(tmp_path / str(i)) for i in range(2)))
+    norms = [[row["norm"] for row in timeless(tmp_path / str(i)) if "norm" in row] for i in range(2)]
+    assert min(norms[0]) > 0.1 and norms[1] == [0.0, 0.0]
+    pictures = [(tmp_path / str(i) / "samples/000012.png").read_bytes() for i in range(2)]
+    assert pictures[0] != pictures[1]
+    assert len(keys) == 5 and all(np.array_equal(key, keys[0]) for key in keys)  # three sheets, two evaluations
+    expected = jax.random.fold_in(jax.random.key(7), READY)
+    np.testing.assert_array_equal(keys[0], jax.random.key_data(expected))
+    zeros = prepared.readied(ends[1], 7).ema["a"]
+    assert optax.tree.norm(zeros) == 0 and plain.readied(ends[0], 7) is ends[0]
 
 
 def test_totals_average_by_hand() -> None:

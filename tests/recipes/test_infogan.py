@@ -1,0 +1,69 @@
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan.data import images
+from jaxgan.evaluation.matching import matched_error
+from jaxgan.game import init_state, make_step
+from jaxgan.recipes import infogan
+from jaxgan.recipes.rules import Rules
+
+
+def small(**changes):
+    random = np.random.default_rng(0)
+    picture, test = (random.integers(0, 256, (n, 8, 8, 1), np.uint8) for n in (24, 30))
+    data = images.from_arrays("noise", picture, np.arange(24) % 3, test, np.arange(30) % 3)
+    config = replace(
+        infogan.PRESETS["cpu"].config,
+        **{"noise": 3, "categories": 3, "generator_width": 4, "discriminator_width": 4, "code_width": 5, **changes},
+    )
+    options = replace(infogan.PRESETS["cpu"].options, batch=6, steps=2)
+    return infogan.make(config, options, data), data
+
+
+def test_the_error_is_that_of_q_on_the_test_images():
+    recipe, data = small()
+    game = recipe.stages[0].game
+    state = jax.jit(lambda key: init_state(game, key, dict(recipe.stages[0].hyper)))(jax.random.key(0))
+    row = recipe.evaluations["codes"](state, jax.random.key(1))
+    pictures = jnp.asarray(data.test_image, jnp.float32) / 127.5 - 1.0
+    variables = {n: {"params": state.params[n], **state.variables[n]} for n in ("discriminator", "codes")}
+    players = game.players
+    shown = players["discriminator"].net.features(variables["discriminator"], pictures, train=False)[0][1]
+    logits = players["codes"].net.apply(variables["codes"], shown, train=False)[0][0]
+    error, _ = matched_error(np.asarray(logits).argmax(-1), data.test_label)
+    assert row["code_error"] == error and row["n_test"] == 30
+    # untrained, Q knows nothing of the codes
+    assert abs(row["categorical_information"]) < 0.05 and abs(row["continuous_explained"]) < 0.1
+    unlabelled = replace(data, test_image=None, test_label=None)
+    bare = infogan._evaluation(infogan.Codes(3, 2), unlabelled, recipe)(state, jax.random.key(1))
+    assert "code_error" not in bare and bare["n_generated"] == infogan.GENERATED
+
+
+@pytest.mark.parametrize("weight", ["categorical_weight", "continuous_weight"])
+def test_each_weight_is_a_number_of_the_run_that_both_players_feel(weight):
+    recipe, data = small(rules=Rules(dynamics="simultaneous", optimizer="sgd"))
+    stage = recipe.stages[0]
+    start = jax.jit(lambda key, hyper: init_state(stage.game, key, hyper))
+    step = jax.jit(make_step(stage.game))
+    batch = {"image": jnp.asarray(data.image[:6], jnp.float32) / 127.5 - 1.0}
+    moved = []
+    for factor in (1.0, 30.0):
+        hyper = {**stage.hyper, weight: factor * stage.hyper[weight]}
+        moved.append(step(start(jax.random.key(0), hyper), batch)[0].params)
+    for name in ("generator", "discriminator", "codes"):
+        pairs = zip(*(jax.tree.leaves(params[name]) for params in moved), strict=True)
+        assert any(np.abs(a - b).max() > 1e-8 for a, b in pairs), name
+
+
+def test_a_category_is_asked_for_as_a_class_and_truncation_leaves_codes_alone():
+    recipe, _ = small()
+    state = jax.jit(lambda key: init_state(recipe.stages[0].game, key, {}))(jax.random.key(0))
+    latents = recipe.prior(jax.random.key(2), 3, jnp.array([2, 0, 1]))
+    np.testing.assert_array_equal(latents[:, 3:6], np.eye(3)[[2, 0, 1]])
+    without_noise = latents.at[:, :3].set(0.0)
+    np.testing.assert_array_equal(recipe.generate(state, latents, 0.0), recipe.generate(state, without_noise, 1.0))
+    assert recipe.num_classes == 3 and recipe.sheet == 30
