@@ -150,8 +150,11 @@ def _judge(
 def _path_length(run: Run, recipe: Recipe, net: FeatureNet, key: Key) -> tuple[float, float]:
     """Along spherical paths in Z; a conditional system keeps the class along each path."""
 
+    # codes lie in the latent itself, and are walked through with it
+    told = isinstance(jax.eval_shape(lambda key: run.prior(key, 2, None), key), tuple)
+
     def generate(latents: Array) -> Array:
-        if not recipe.num_classes:
+        if not told:
             return run.generate(run.state, latents, 1.0)
         label = jnp.arange(len(latents) // 2, dtype=jnp.int32) % recipe.num_classes
         return run.generate(run.state, (latents, jnp.tile(label, 2)), 1.0)
@@ -201,15 +204,28 @@ def draw_evidence(directory: Path, n: int = 500) -> None:
         return
     net = feature_net(run.options.features, images)
     samples = np.asarray(to_uint8(run.sample(n)))
-    _, found = nearest(features(net, samples[:NEIGHBOUR_ROWS]), refer(images, net).real, NEIGHBOURS)
-    training = np.stack([[images.image[int(i)] for i in row] for row in found])
-    write_picture(directory / "neighbours.png", pictures.neighbours(samples[:NEIGHBOUR_ROWS], training))
+    write_picture(directory / "neighbours.png", _beside_nearest(samples[:NEIGHBOUR_ROWS], images, net))
     if net.classify is not None and images.num_classes > 1:
         seen = probabilities(net, samples)
         # Inception's classes are not those of the data
         if seen.shape[1] == images.num_classes:
             sheet = pictures.by_class(samples, seen.argmax(-1), images.num_classes)
             write_picture(directory / "classes.png", sheet)
+
+
+def draw_neighbours(run: Run, out: Path, rows: int, seed: int, net: str | None = None) -> None:
+    """Writes samples beside their nearest training images on a feature net, by default the run's own, as a PNG."""
+    images, samples = open_data(run.options), run.sample(rows, seed)
+    if not isinstance(images, Images):
+        raise RequestError(f"{run.directory} is a run of {run.recipe_name}, which makes points: this is for images")
+    check_unchanged(run.directory, run.data, images)
+    seen_by = feature_net(run.options.features if net is None else net, images)
+    write_picture(out, _beside_nearest(np.asarray(to_uint8(samples)), images, seen_by))
+
+
+def _beside_nearest(samples: np.ndarray, images: Images, net: FeatureNet) -> np.ndarray:
+    _, found = nearest(features(net, samples), refer(images, net).real, NEIGHBOURS)
+    return pictures.neighbours(samples, np.stack([[images.image[int(i)] for i in row] for row in found]))
 
 
 def _open_reference(reference: str, data_dir: str | None) -> Images:

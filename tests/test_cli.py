@@ -37,6 +37,12 @@ def dcgan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DCGAN that is told no class."""
+    return trained(tmp_path_factory.mktemp("plain"), "dcgan", "--conditional", "no")
+
+
+@pytest.fixture(scope="session")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained(tmp_path_factory.mktemp("classifier"), "classifier")
 
@@ -135,6 +141,42 @@ MISTAKES: dict[str, tuple[str, tuple[str, ...]]] = {
     "interpolation of a negative seed": ("interpolate {ring} --seed -1", ("--seed lies in",)),
     "interpolation below a file": ("interpolate {ring} --out file/a", ("--out file/a.png",)),
     "bad path": ("interpolate {ring} --path round", ("round", "spherical")),
+    "arithmetic of nothing": ("arithmetic {dcgan}", ("--plus",)),
+    "arithmetic of an unknown attribute": ("arithmetic {plain} --plus round", ("'round'", "thick", "CLASS:ATTRIBUTE")),
+    "arithmetic of an unknown class": ("arithmetic {plain} --plus 11:thick", ("no class '11'", "0, 1, 2")),
+    "arithmetic that cancels": ("arithmetic {plain} --plus thick --minus thick", ("nothing is asked for",)),
+    "arithmetic of two ends": ("arithmetic {plain} --plus thick thin", ("thick and thin at once",)),
+    "arithmetic of the class that is told": ("arithmetic {dcgan} --plus 3:thick", ("is told its class", "--class K")),
+    "arithmetic without a classifier": ("arithmetic {plain} --plus 3 --n 60", ("--features classifier",)),
+    "arithmetic of a class that is not told": ("arithmetic {plain} --plus thick --class 3", ("unconditional",)),
+    "arithmetic of points": ("arithmetic {ring} --plus thick", ("makes points",)),
+    "arithmetic of few samples": ("arithmetic {dcgan} --plus thick --n 3", ("--n is at least 50",)),
+    "arithmetic below a file": ("arithmetic {dcgan} --plus thick --out file/a", ("--out file/a.png",)),
+    "directions of no method": ("directions {dcgan} --method guess", ("guess", "factorisation")),
+    "directions by no score": ("directions {dcgan} --method supervised", ("--score",)),
+    "directions by an unknown score": (
+        "directions {dcgan} --method supervised --score round --n 60",
+        ("no score 'round'", "slant"),
+    ),
+    "directions by a score that is not used": ("directions {dcgan} --score slant", ("--method supervised",)),
+    "directions of too many": ("directions {dcgan} --count 9 --n 60", ("--count", "[1, 8]")),
+    "directions in no space": ("directions {dcgan} --space w", ("no second latent space", "there is z")),
+    "directions of points": ("directions {ring}", ("makes points",)),
+    "directions of a negative strength": ("directions {dcgan} --strength -1", ("--strength is above 0",)),
+    "directions of a class too high": ("directions {dcgan} --class 10 --n 60", ("classes are 0..9",)),
+    "invert nothing": ("invert {dcgan}", ("IMAGE ...", "test:INDEX")),
+    "invert what is not there": ("invert {dcgan} nothere.png", ("nothere.png is no file",)),
+    "invert an empty folder": ("invert {dcgan} empty", ("empty holds no pictures",)),
+    "invert a broken picture": ("invert {dcgan} broken", ("broken/a.png", "broken image")),
+    "invert a text": ("invert {dcgan} file", ("file is a broken image",)),
+    "invert beyond the data": ("invert {dcgan} test:300", ("digits has 0..299",)),
+    "invert as no class": ("invert {dcgan} test:0 --class 10", ("--class 10", "0..9")),
+    "invert as a class that is not told": ("invert {plain} test:0 --class 1", ("told none",)),
+    "invert without restarts": ("invert {dcgan} test:0 --restarts 0", ("at least 1, got 500 and 0",)),
+    "invert into points": ("invert {ring} test:0", ("makes points",)),
+    "neighbours of points": ("neighbours {ring}", ("makes points",)),
+    "neighbours of nobody": ("neighbours {dcgan} --n 0", ("--n is at least 1",)),
+    "neighbours of a classifier": ("neighbours {classifier}", ("which generates nothing",)),
     "evaluate one sample": ("evaluate {ring} --n 1", ("--n is at least 2",)),
     "evaluate by no metric": ("evaluate {dcgan} --metrics frechet,fid", ("no such metric", "frechet_infinity")),
     "evaluate points by images": ("evaluate {ring} --metrics frechet", ("are for images",)),
@@ -174,12 +216,13 @@ MISTAKES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_mistakes(name: str, here: Path, ring: Path, dcgan: Path, classifier: Path) -> None:
+def test_mistakes(name: str, here: Path, ring: Path, dcgan: Path, plain: Path, classifier: Path) -> None:
     request, fragments = MISTAKES[name]
     make_material(here)
-    before = [files(folder) for folder in (here, ring, dcgan, classifier)]
-    assert_mistake(call(*request.format(ring=ring, dcgan=dcgan, classifier=classifier).split()), *fragments)
-    assert [files(folder) for folder in (here, ring, dcgan, classifier)] == before
+    before = [files(folder) for folder in (here, ring, dcgan, plain, classifier)]
+    runs = {"ring": ring, "dcgan": dcgan, "plain": plain, "classifier": classifier}
+    assert_mistake(call(*request.format(**runs).split()), *fragments)
+    assert [files(folder) for folder in (here, ring, dcgan, plain, classifier)] == before
 
 
 def test_mistakes_in_a_process_of_their_own(here: Path) -> None:
@@ -586,6 +629,75 @@ def test_interpolations_begin_and_end_at_samples(path: str, here: Path, dcgan: P
         np.testing.assert_allclose(strip[9 * row : 9 * row + 8, 36:], pixels[2 + row], atol=1)
     with Image.open("way.gif") as animation:
         assert animation.n_frames == 2 * 5 - 2 or animation.n_frames >= 2  # equal frames are merged
+
+
+def test_arithmetic_in_latent_space(here: Path, dcgan: Path, plain: Path, classifier: Path) -> None:
+    flags = ("--n", 60, "--strengths", 0, 1.5, "--out", "sum")
+    called = call("arithmetic", dcgan, "--plus", "thick", "--minus", "thin", "--class", 3, *flags)
+    assert called.status == 0 and called.err == "" and called.out.endswith("\nsum.png\n")
+    lines = called.out.splitlines()
+    # the tenth of 60, twice
+    assert lines[0].split() == ["+", "thick", "6", "of", "60", "samples"] and lines[1].startswith("- thin")
+    rows = [line.split() for line in lines if line[0].isdigit() or line.startswith("0")]
+    assert [row[0] for row in rows] == ["0", "1.5"]
+    # where nothing was added yet, both ways are the same samples
+    assert rows[0][1] == rows[0][4]
+    sheet = np.asarray(Image.open("sum.png"))
+    # operands, results, random ones, and a row between; a mean, a gap and six samples
+    scale = sheet.shape[1] // (8 * 9 - 1)
+    assert sheet.shape == (((2 + 6 + 6 + 2) * 9 - 1) * scale, (8 * 9 - 1) * scale)
+    seen = call("arithmetic", plain, "--plus", "thick", *flags, "--features", classifier)
+    assert seen.status == 0 and "share thick" in seen.out
+
+
+@pytest.mark.parametrize("method", ["pca", "factorisation", "supervised"])
+def test_directions_in_latent_space(method: str, here: Path, dcgan: Path) -> None:
+    asked = ("--score", "slant", "thick") if method == "supervised" else ("--count", 3)
+    called = call("directions", dcgan, "--method", method, *asked, "--columns", 5, "--n", 60, "--out", "way")
+    assert called.status == 0 and called.err == "" and called.out.endswith("\nway.png\nway.gif\n")
+    count = 2 if method == "supervised" else 3
+    assert [line[0] for line in called.out.splitlines() if line[:1].isdigit()] == ["1", "2", "3"][:count]
+    assert ("mean score" in called.out) == (method == "supervised")
+    sheet = np.asarray(Image.open("way.png"))
+    scale = sheet.shape[1] // 44
+    assert sheet.shape == ((9 * count - 1) * scale, 44 * scale)
+    with Image.open("way.gif") as animation:
+        assert animation.n_frames >= 2 and animation.size[0] // 35 == animation.size[1] // (9 * count - 1)
+
+
+def test_inversion_of_own_samples_and_of_test_images(here: Path, dcgan: Path, plain: Path) -> None:
+    assert call("sample", plain, "--n", 2, "--out", "own").status == 0
+    called = call("invert", plain, "own", "test:7", "--restarts", 3, "--steps", 100, "--out", "back")
+    assert called.status == 0 and called.err == "" and called.out.endswith("\nback.png\nback.npz\n")
+    names = [line.split()[0] for line in called.out.splitlines()[1:4]]
+    assert names == ["own/000000.png", "own/000001.png", "test:7"]
+    with np.load("back.npz") as found:
+        assert set(found) == {"latent", "image", "reconstruction", "error"}
+        latent, error = found["latent"], found["error"]
+        assert latent.shape == (3, 8) and found["image"].dtype == found["reconstruction"].dtype == np.uint8
+        own = [np.asarray(Image.open(f"own/{i:06d}.png")) for i in range(2)]
+        np.testing.assert_array_equal(found["image"][:2, ..., 0], own)
+        apart = (found["image"].astype(float) - found["reconstruction"]) / 127.5
+        np.testing.assert_allclose(np.square(apart).mean(axis=(1, 2, 3)), error, rtol=0.05, atol=1e-4)
+    assert error[:2].max() < error[2]
+    scale = np.asarray(Image.open("back.png")).shape[0] // 8
+    assert np.asarray(Image.open("back.png")).shape == (8 * scale, 71 * scale)
+    # what is told: the label of a test image, or what was asked for
+    call("invert", dcgan, "test:7", "--steps", 2, "--out", "back")
+    with np.load("back.npz") as found:
+        from jaxgan.data.catalogue import load as load_data
+
+        assert found["label"] == load_data("digits").test_label[7]
+    call("invert", dcgan, "own", "--class", 4, "--steps", 2, "--out", "back")
+    with np.load("back.npz") as found:
+        assert found["label"].tolist() == [4, 4]
+
+
+def test_neighbours(here: Path, dcgan: Path) -> None:
+    called = call("neighbours", dcgan, "--out", "near")
+    assert called.out == "near.png\n" and called.err == ""
+    # the first samples of the run, as they are after its training
+    assert Path("near.png").read_bytes() == (dcgan / "neighbours.png").read_bytes()
 
 
 def test_interpolation_of_points(here: Path, ring: Path) -> None:

@@ -12,7 +12,19 @@ import jaxgan
 
 PACKAGE = Path(jaxgan.__file__).parent
 
-LEAVES = ("losses", "nets", "optimizers", "memory", "augment", "latent", "sampling", "attacks", "data", "evaluation")
+LEAVES = (
+    "losses",
+    "nets",
+    "optimizers",
+    "memory",
+    "augment",
+    "latent",
+    "directions",
+    "sampling",
+    "attacks",
+    "data",
+    "evaluation",
+)
 ALL_BELOW_RECIPES = (*LEAVES, "arrays", "game", "dynamics", "games", "training", "config")
 
 # part of the library -> the parts it may import besides itself; a name with a dot allows that module alone
@@ -28,8 +40,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "recipes": (*ALL_BELOW_RECIPES, ""),
     "evaluate": (*ALL_BELOW_RECIPES, "recipes", ""),
     "run": (*ALL_BELOW_RECIPES, "recipes", "evaluate", ""),
+    "explore": (*ALL_BELOW_RECIPES, "recipes"),
     "spectra": (*ALL_BELOW_RECIPES, "recipes", "run", ""),
-    "cli": (*ALL_BELOW_RECIPES, "recipes", "evaluate", "run", "spectra", ""),
+    "cli": (*ALL_BELOW_RECIPES, "recipes", "evaluate", "run", "spectra", "explore", ""),
     "__main__": ("cli",),
     "": ("run",),
 }
