@@ -21,10 +21,8 @@ stands as pending.
 """
 
 import argparse
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ from typing import Any
 import jax
 import numpy as np
 from contract import RESULTS, Row, arguments, committed, finish, over_seeds
+from slices import SliceEnds, finished, folder, spent
 
 import jaxgan
 from jaxgan.arrays import to_uint8
@@ -40,10 +39,8 @@ from jaxgan.data.images import DataError, Images
 from jaxgan.evaluation.record import Record, combinations, number, read_record
 from jaxgan.recipes.dataset import need_images, open_data
 from jaxgan.recipes.feature_nets import feature_net
-from jaxgan.recipes.folder import read_description
 from jaxgan.recipes.stacked_mnist import draw_stacks, judge_stacks
-from jaxgan.run import Request, find_preset, prepare, resume, start
-from jaxgan.training.checkpoint import Checkpoints
+from jaxgan.run import Request, find_preset, prepare
 from jaxgan.training.parallel import configure_backend
 
 PAPER = "Lin et al. 2018, arXiv 1712.04086, Tables 2 and 3"
@@ -130,23 +127,23 @@ def study(flags: argparse.Namespace) -> None:
     details: dict[str, Any] = {"curves": {}}
     done: dict[str, Path] = {}
     deadline = None if flags.minutes is None else time.monotonic() + 60 * flags.minutes
-    with _folder(flags.runs) as runs:
+    with folder(flags.runs) as runs:
         try:
-            began -= _spent(runs)
-            judge = _finished(_classifier(flags, data, runs), runs / "classifier", deadline)
+            began -= spent(runs)
+            judge = finished(_classifier(flags, data, runs), runs / "classifier", deadline)
             options = replace(find_preset("stacked_mnist", "tiny").options, data=data, data_dir=flags.data_dir)
             options = replace(options, features=str(judge))
             images = need_images(open_data(options))
             rows += _given(flags, options, images)
             for trial in TRIALS[flags.protocol][: 1 if flags.smoke else 2 if flags.quick else None]:
                 name = trial.method.replace(",", "").replace(" ", "-").replace("(", "").replace(")", "")
-                place = _finished(_request(trial, flags, data, runs, judge, name), runs / name, deadline)
+                place = finished(_request(trial, flags, data, runs, judge, name), runs / name, deadline)
                 members = _members(read_record(place))
                 done[trial.method] = place
                 rows += _rows(trial, members)
                 details["curves"][trial.method] = _curve(members)
                 print(f"{trial.method}: " + ", ".join(f"{r.metric} {r.measured:.4g}" for r in rows[-2:]), flush=True)
-        except (KeyboardInterrupt, _SliceEnds):
+        except (KeyboardInterrupt, SliceEnds):
             print("the slice ends here; the same command with --runs goes on", flush=True)
         rows += _unfinished(flags.protocol, {row.method for row in rows})
         other = "cpu" if flags.protocol == "paper" else "paper"
@@ -154,49 +151,6 @@ def study(flags: argparse.Namespace) -> None:
         finish("stacked_mnist", PAPER, _protocol(flags, data), rows, began, flags, details)
         if not (flags.quick or flags.smoke) and flags.out is None and flags.protocol == "cpu" and done:
             picture(details["curves"], done, draw_stacks(images, 20))
-
-
-class _SliceEnds(Exception):
-    """Raised where a run was ended by a signal or by the clock before its last step."""
-
-
-@contextmanager
-def _folder(runs: Path | None) -> Iterator[Path]:
-    if runs is None:
-        with tempfile.TemporaryDirectory() as temporary:
-            yield Path(temporary)
-    else:
-        yield runs
-
-
-def _finished(request: Request, directory: Path, deadline: float | None) -> Path:
-    """The folder of a run, begun, gone on with or left as it is, until it is at its end; _SliceEnds at the deadline."""
-    minutes = None if deadline is None else (deadline - time.monotonic()) / 60
-    if directory.exists():
-        found = read_description(directory)
-        asked, was = (replace(o, outdir="", keep=1) for o in (request.options, found.options))
-        if (found.config, was) != (request.config, asked):
-            raise RequestError(f"{directory} was begun with other settings: choose another folder for --runs")
-        steps = Checkpoints(directory / "checkpoints").steps()
-        if steps and steps[-1] == request.options.steps:
-            return directory
-    if minutes is not None and minutes <= 0:
-        raise _SliceEnds
-    if directory.exists():
-        outcome = resume(directory, quiet=True, minutes=minutes)
-    else:
-        directory, outcome = start(request, quiet=True, minutes=minutes)
-    if outcome.stopped in ("time", "SIGINT", "SIGTERM"):
-        raise _SliceEnds
-    if outcome.stopped != "end":
-        raise RuntimeError(f"training of {directory} stopped at step {outcome.step}: {outcome.message}")
-    return directory
-
-
-def _spent(runs: Path) -> float:
-    """Seconds that went into the runs in a folder before."""
-    records = [read_record(place.parent) for place in sorted(runs.glob("*/config.json"))]
-    return sum(max((row["seconds"] for row in (*r.log, *r.evaluations)), default=0.0) for r in records)
 
 
 def _classifier(flags: argparse.Namespace, data: str, runs: Path) -> Request:

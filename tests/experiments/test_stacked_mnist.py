@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+import slices
 import stacked_mnist
 from contract import RESULTS, committed
 
@@ -44,18 +45,18 @@ def test_a_row_is_begun_gone_on_with_and_read(tmp_path, monkeypatch):
     # time is up with the first step, which compiles
     with monkeypatch.context() as patch:
         patch.setattr(_Session, "out_of_time", lambda session: session.step == 1)
-        with pytest.raises(stacked_mnist._SliceEnds):
-            stacked_mnist._finished(small(tmp_path), tmp_path / "row", deadline=None)
+        with pytest.raises(slices.SliceEnds):
+            slices.finished(small(tmp_path), tmp_path / "row", deadline=None)
     assert Checkpoints(tmp_path / "row" / "checkpoints").steps() == [1]
-    with pytest.raises(stacked_mnist._SliceEnds):
-        stacked_mnist._finished(small(tmp_path), tmp_path / "row", deadline=time.monotonic())
+    with pytest.raises(slices.SliceEnds):
+        slices.finished(small(tmp_path), tmp_path / "row", deadline=time.monotonic())
     assert Checkpoints(tmp_path / "row" / "checkpoints").steps() == [1]
-    assert stacked_mnist._finished(small(tmp_path), tmp_path / "row", None) == tmp_path / "row"
+    assert slices.finished(small(tmp_path), tmp_path / "row", None) == tmp_path / "row"
     assert Checkpoints(tmp_path / "row" / "checkpoints").steps() == [1, 2]
-    monkeypatch.setattr(stacked_mnist, "resume", lambda *args, **keywords: pytest.fail("trained again"))
-    stacked_mnist._finished(small(tmp_path), tmp_path / "row", None)
+    monkeypatch.setattr(slices, "resume", lambda *args, **keywords: pytest.fail("trained again"))
+    slices.finished(small(tmp_path), tmp_path / "row", None)
     with pytest.raises(RequestError, match="begun with other settings"):
-        stacked_mnist._finished(small(tmp_path, steps=3), tmp_path / "row", None)
+        slices.finished(small(tmp_path, steps=3), tmp_path / "row", None)
 
 
 def test_what_was_not_run_is_pending_beside_its_published_value():
