@@ -220,7 +220,8 @@ def rows_of(protocol: str, found: list[dict[str, Any]], clusters: list[float]) -
     ]
     for kind, named in (("codes", method), ("noise", f"two dimensions of the noise ({protocol})")):
         for name in MOMENTS:
-            stronger = [max(one[kind], key=lambda d, name=name: abs(d[name]["correlation"]))[name] for one in found]
+            own = [[dimension[name] for dimension in one[kind]] for one in found]
+            stronger = [max(dimensions, key=lambda d: abs(d["correlation"])) for dimensions in own]
             rows.append(over_seeds(named, f"{name}: {CORRELATION}", [abs(one["correlation"]) for one in stronger]))
             rows.append(over_seeds(named, f"{name}: change, {UNITS[name]}", [abs(one["change"]) for one in stronger]))
     return rows

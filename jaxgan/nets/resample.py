@@ -10,6 +10,7 @@ appendix B, after Zhang, "Making Convolutional Networks Shift-Invariant Again", 
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -42,13 +43,16 @@ def upsample(images: Array, kernel: Sequence[float] = BLUR) -> Array:
     """
     taps, half = _even(kernel)
 
+    def reached(padded: Array, axis: int, start: int, size: int, k: int) -> Array:
+        return _part(padded, axis, start + k, size)
+
     def along(x: Array, axis: int) -> Array:
         padded, size, phases = _padded(x, axis, half // 2, half // 2), x.shape[axis], []
         for r in (0, 1):
             # pixel 2 i + r is reached by every other tap only: the others meet zeros
             first = (half + r) % 2
             start = (first + r - half) // 2 + half // 2
-            phases.append(_sum(taps[first::2], lambda k, start=start: _part(padded, axis, start + k, size)))
+            phases.append(_sum(taps[first::2], partial(reached, padded, axis, start, size)))
         doubled = 2.0 * jnp.stack(phases, axis=axis + 1)
         return doubled.reshape(*x.shape[:axis], 2 * x.shape[axis], *x.shape[axis + 1 :])
 

@@ -105,7 +105,8 @@ class Generator(nn.Module):
         if self.class_norm:
             if self.reference is not None or self.normalization is None or not self.num_classes:
                 raise ValueError("class_norm is batch normalization told the class: it needs both, and no reference")
-            condition, held, normalization = one_hot(label, self.num_classes), 0, self.normalization
+            condition, held = one_hot(label, self.num_classes), 0
+            normalization: Normalization | None = self.normalization
             within: Normalization | None = ConditionalBatchNorm
         else:
             latent, within, held = generator_input(self, latent, label)
