@@ -115,9 +115,9 @@ INDEX = {
         Entry(
             "stylegan2",
             "styles, path length, adaptive augmentation",
-            "Karras et al. 2020, arXiv 1912.04958, arXiv 2006.06676",
+            "Karras et al. 2020, arXiv 1912.04958",
             "digits",
-            "4 min",
+            "7 min",
         ),
         Entry(
             "r3gan",

@@ -14,9 +14,9 @@ Truncation t below 1 is the threshold 2 t, in deviations, which covers the thres
 is no truncation. The latents are mapped to truncated ones with their quantiles, which is what redrawing gives
 in distribution. Batch statistics are those of the whole batch over all devices ("cross-replica" in the paper).
 
-`paper` has the numbers of the paper's appendix C.2, "the settings from table 1, row 8", on CIFAR-10, where it
-reports FID 14.73; how long it trained is not said, and 100,000 steps are ours. For images of 128 pixels the nets are
-the paper's with ``--generator-width 96 --discriminator-width 96 --latent 120 --attention-depth 1``.
+`paper` is meant to be the paper's run on CIFAR-10 (appendix C.2): its numbers are from memory and were not checked
+against the text, and 100,000 steps are ours. For images of 128 pixels the nets are the paper's with
+``--generator-width 96 --discriminator-width 96 --latent 120 --attention-depth 1``.
 Expected of the defaults, seed 0, in three minutes on one CPU core: over 98 per cent of the samples recognised by
 the data set's classifier, and over 99 as the class that was asked for.
 """

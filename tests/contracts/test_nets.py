@@ -43,11 +43,11 @@ class Row:
     drawn: bool = False
 
 
-def generator(family: Any, size: Size, dtype: Any, coupled: bool, **options: Any) -> Net:
+def generator(family: Any, size: Size, dtype: Any, coupled: bool, width: int = WIDTH, **options: Any) -> Net:
     shape = {"output": jnp.tanh, "depth": 2} if family is mlp else {}
     told = [()] if options.get("num_classes") else []
     return adapt(
-        family.Generator(size, WIDTH, dtype=dtype, **shape, **options), (LATENT,), *told, couples_batch=coupled
+        family.Generator(size, width, dtype=dtype, **shape, **options), (LATENT,), *told, couples_batch=coupled
     )
 
 
@@ -125,8 +125,9 @@ ROWS = (
     *(
         replace(made, drawn=True)
         for made in (
-            row(generator, progressive, "conditional", num_classes=CLASSES),
-            row(generator, progressive, "plain"),
+            # pixel norm divides by the length of so many numbers: with four of them half precision shows
+            row(generator, progressive, "conditional", num_classes=CLASSES, width=16),
+            row(generator, progressive, "plain", width=16),
             row(discriminator, progressive, "conditional", num_classes=CLASSES, group=0),
             row(discriminator, progressive, "plain", group=0),
             row(discriminator, progressive, "deviation", in_use=True, group=3),
