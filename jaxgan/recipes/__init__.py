@@ -117,7 +117,7 @@ INDEX = {
             "styles, path length, adaptive augmentation",
             "Karras et al. 2020, arXiv 1912.04958",
             "digits",
-            "7 min",
+            "4 min",
         ),
         Entry(
             "r3gan",
