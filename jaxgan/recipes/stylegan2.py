@@ -9,12 +9,12 @@ Limited Data" (ADA), 2020, arXiv 2006.06676.
     jaxgan train stylegan2 --preset paper             CIFAR-10 with the numbers of ADA: an accelerator
 
 The generator is a mapping of latents to styles and a synthesis from styles. R1 acts at every 16th step and path
-length, with --path-length-weight 2, at every 4th; `sample --truncation` moves styles towards their running mean. Preset `paper` is the
-configuration that ADA tuned for CIFAR-10 without classes (appendix D.1): no style mixing, no path length, R1 of
-gamma 0.01 (`r1_weight` is half of it), the average's half-life 500,000 images. It differs from that code in D,
-which is residual here, in the layer by layer noise in use, which is one and the same for all images, in
-interpolating where augmented images are resampled, and in Adam's beta2, which it raises a little for lazy penalties;
-its numbers are from memory and were not checked against the text.
+length, with --path-length-weight 2, at every 4th; `sample --truncation` moves styles towards their running mean.
+Preset `paper` is the configuration that ADA tuned for CIFAR-10 without classes (appendix D.1): no style mixing, no
+path length, R1 of gamma 0.01 (`r1_weight` is half of it), the average's half-life 500,000 images. It differs from
+that code in D, which is residual here, in the layer by layer noise in use, which is one and the same for all images,
+in interpolating where augmented images are resampled, and in Adam's beta2, which stays 0.99 for lazy penalties; its
+numbers are from memory and were not checked against the text.
 
 Expected of the defaults, seed 0, in four minutes on one busy CPU core: 97.8 per cent of the samples recognised by the
 data set's classifier, 99 as the class that was asked for, precision 0.90 and recall 0.35, Frechet distance 10.4 on its
