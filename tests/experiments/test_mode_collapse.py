@@ -93,12 +93,9 @@ def test_a_slice_ends_in_time_and_the_same_command_goes_on(tmp_path, monkeypatch
         call("--minutes", "-1")
 
 
-@pytest.mark.skipif(not RESULT.exists(), reason="not measured yet")
-@pytest.mark.parametrize("problem", ["small", "ring"])
-def test_packs_of_two_find_more_modes_than_one_by_one(problem):
+def test_packs_of_two_find_more_modes_than_one_by_one():
+    """Of `small`: with PacGAN's own nets a plain GAN has hardly lost a mode after the 20,000 steps of `cpu`."""
     rows = {(r["method"], r["metric"]): r for r in json.loads(RESULT.read_text())["rows"]}
-    gan, packs = (rows[f"{name}, {problem} (cpu)", "modes"] for name in ("GAN, non-saturating", "PacGAN2"))
-    if gan["measured"] is None or packs["measured"] is None:
-        pytest.skip("not measured yet")
+    gan, packs = (rows[f"{name}, small (cpu)", "modes"] for name in ("GAN, non-saturating", "PacGAN2"))
     error = np.hypot(gan["uncertainty"], packs["uncertainty"])
     assert packs["measured"] - gan["measured"] > 2 * error
