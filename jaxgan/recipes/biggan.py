@@ -33,9 +33,8 @@ from jaxgan.nets.adapt import adapt
 from jaxgan.recipes.classic import classes_told, image_recipe, seen_shape
 from jaxgan.recipes.dataset import Data, need_images
 from jaxgan.recipes.judging import standing_statistics
-from jaxgan.recipes.projection import need_batch_norm
 from jaxgan.recipes.rules import DTYPES, MINIBATCH_LAYERS, Dtype, Rules, discriminator_couples_batch
-from jaxgan.recipes.sagan import attended_height
+from jaxgan.recipes.sngan import attended_height, need_batch_norm
 from jaxgan.training.recipe import Recipe
 
 RULES = Rules(

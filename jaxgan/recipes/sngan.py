@@ -15,7 +15,7 @@ classifier, 99 as the class that was asked for.
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxgan.config import Options, Preset, at_least
+from jaxgan.config import Options, Preset, RequestError, at_least
 from jaxgan.latent import normal_prior
 from jaxgan.nets import resnet
 from jaxgan.nets.adapt import adapt
@@ -44,6 +44,15 @@ RULES = Rules(
 )
 
 
+def need_batch_norm(rules: Rules) -> None:
+    """Refuses rules with another normalization of the generator than the one that can be told the class."""
+    if rules.generator_normalization != "batch":
+        raise RequestError(
+            "what is told the class here is batch normalization: leave --generator-normalization at batch, "
+            f"got {rules.generator_normalization}"
+        )
+
+
 @dataclass(frozen=True)
 class Config:
     latent: int = 64
@@ -54,6 +63,10 @@ class Config:
     """Channels of the discriminator's blocks."""
     conditional: Literal["auto", "yes", "no"] = "auto"
     """Tell both nets the class; auto where the data have labels."""
+    class_norm: bool = False
+    """Tell the generator the class by its batch normalization, not beside the latent."""
+    attention_depth: int = 0
+    """Both nets attend where the image is halved so many times, 0 for not at all."""
     flip: bool = False
     """Mirror half of the images (not for digits)."""
     dtype: Dtype = "float32"
@@ -63,6 +76,9 @@ class Config:
 
     def __post_init__(self) -> None:
         at_least(self, 1, "latent", "generator_width", "discriminator_width")
+        at_least(self, 0, "attention_depth")
+        if self.class_norm:
+            need_batch_norm(self.rules)
 
 
 PRESETS = {
@@ -95,13 +111,24 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
     images, rules = need_images(data), config.rules
     num_classes = classes_told(config.conditional, images)
     dtype, label = DTYPES[config.dtype], ((),) if num_classes else ()
-    prior = normal_prior(config.latent)
+    prior, attention = normal_prior(config.latent), attended_height(images.size, config.attention_depth)
     generator = resnet.Generator(
-        images.size, config.generator_width, num_classes=num_classes, dtype=dtype, **generator_options(rules, prior)
+        images.size,
+        config.generator_width,
+        num_classes=num_classes,
+        class_norm=config.class_norm and num_classes > 0,
+        attention=attention,
+        dtype=dtype,
+        **generator_options(rules, prior),
     )
     seen = seen_shape(images.size, rules)
     discriminator = resnet.Discriminator(
-        seen, config.discriminator_width, num_classes=num_classes, dtype=dtype, **discriminator_options(rules)
+        seen,
+        config.discriminator_width,
+        num_classes=num_classes,
+        attention=attention,
+        dtype=dtype,
+        **discriminator_options(rules),
     )
     return image_recipe(
         rules,
@@ -113,3 +140,17 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
         num_classes,
         config.flip,
     )
+
+
+def attended_height(size: tuple[int, int, int], depth: int) -> int:
+    """The height in pixels at which nets attend; RequestError where they have no pictures of it."""
+    if not depth:
+        return 0
+    # D halves as long as 7 pixels are left, and once at least
+    deepest = max(1, resnet.halvings(*size[:2], 7))
+    if depth > deepest:
+        raise RequestError(
+            f"--attention-depth is at most {deepest} for images of {size[0]}x{size[1]}, which the discriminator "
+            f"halves no further, got {depth}"
+        )
+    return size[0] // 2**depth

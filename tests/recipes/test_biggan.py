@@ -13,7 +13,7 @@ from jaxgan.config import Options, RequestError
 from jaxgan.data import images
 from jaxgan.game import init_state
 from jaxgan.recipes import biggan
-from jaxgan.recipes.sagan import attended_height
+from jaxgan.recipes.sngan import attended_height
 
 DIGITS = images.from_arrays("digits", np.zeros((8, 8, 8, 1), np.uint8), np.arange(8) % 3)
 jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
