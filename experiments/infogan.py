@@ -32,7 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 from contract import RESULTS, Row, arguments, committed, finish, over_seeds
-from slices import SliceEnds, finished, folder, spent
+from slices import SliceEnds, add_flags, checked, finished, folder, spent
 
 import jaxgan
 from jaxgan.arrays import image_grid, to_uint8
@@ -69,15 +69,8 @@ def main() -> None:
         "--data", help="digits, mnist, or npz:FILE with labels and a test part (default: the protocol's)"
     )
     parser.add_argument("--data-dir", help="where the data set lies, or its official files")
-    parser.add_argument(
-        "--runs", type=Path, help="keep the run here, go on with it, and read it where it is at its end"
-    )
-    parser.add_argument("--minutes", type=float, help="end the slice after so long; needs --runs to be of use")
-    flags = parser.parse_args()
-    if flags.seeds < 1:
-        parser.error(f"--seeds is at least 1, got {flags.seeds}")
-    if flags.minutes is not None and not (flags.minutes > 0 and flags.runs):
-        parser.error("--minutes is above 0, and needs --runs FOLDER to keep what a slice leaves")
+    add_flags(parser)
+    flags = checked(parser)
     configure_backend()
     try:
         study(flags)
@@ -89,11 +82,10 @@ def main() -> None:
 
 def study(flags: argparse.Namespace) -> None:
     began = time.perf_counter()
-    deadline = None if flags.minutes is None else time.monotonic() + 60 * flags.minutes
     with folder(flags.runs) as runs:
         began -= spent(runs)
         name = f"infogan-{flags.protocol}"
-        run = jaxgan.load(finished(request(flags, runs, name), runs / name, deadline))
+        run = jaxgan.load(finished(request(flags, runs, name), runs / name, flags.deadline))
         members = load_members(run)
         images = need_images(open_data(run.options))
         latents = 10 if flags.smoke else LATENTS

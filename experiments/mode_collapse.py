@@ -30,7 +30,6 @@ import argparse
 import json
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -39,6 +38,7 @@ from typing import Any
 import jax
 import numpy as np
 from contract import RESULTS, Row, arguments, finish, over_seeds
+from slices import SliceEnds, add_flags, checked, finished, folder
 
 from jaxgan import run
 from jaxgan.config import RequestError, changed
@@ -131,16 +131,11 @@ def main() -> None:
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, help="default: all of the protocol")
     names = ", ".join(f'"{name}"' for name in METHODS)
     parser.add_argument("--methods", nargs="+", choices=METHODS, metavar="METHOD", default=list(METHODS), help=names)
-    parser.add_argument("--runs", type=Path, help="folder in which run folders stay, to go on with and to read again")
-    parser.add_argument("--minutes", type=float, help="stop after so long, with a checkpoint (needs --runs)")
+    add_flags(parser)
     parser.add_argument(
         "--timing", action="store_true", help="measure how long a step takes instead; on a quiet machine"
     )
-    flags = parser.parse_args()
-    if flags.minutes is not None and (flags.runs is None or not flags.minutes > 0):
-        parser.error("--minutes is above 0, and needs --runs: what was begun would be lost")
-    if flags.seeds is not None and flags.seeds < 1:
-        parser.error(f"--seeds is at least 1, got {flags.seeds}")
+    flags = checked(parser)
     if flags.protocol == "paper" and "small" in (flags.problems or []):
         parser.error("--problems small was published by nobody: it is of --protocol cpu")
     reduced = flags.quick or flags.smoke
@@ -150,11 +145,14 @@ def main() -> None:
     began = time.perf_counter()
     run.configure_backend()
     found, details = ({}, {}) if reduced else _earlier(flags.out or RESULTS / "mode_collapse.json")
-    with tempfile.TemporaryDirectory() as temporary:
-        for name, rows, strip in _measured(flags, flags.runs or Path(temporary)):
-            found[name] = found.get(name, {}) | {row.metric: row for row in rows}
-            details |= {name: strip} if strip else {}
-            print(f"{name}: " + ", ".join(f"{row.metric} {row.measured:.4g}" for row in rows), flush=True)
+    with folder(flags.runs) as runs:
+        try:
+            for name, rows, strip in _measured(flags, runs):
+                found[name] = found.get(name, {}) | {row.metric: row for row in rows}
+                details |= {name: strip} if strip else {}
+                print(f"{name}: " + ", ".join(f"{row.metric} {row.measured:.4g}" for row in rows), flush=True)
+        except (KeyboardInterrupt, SliceEnds):
+            print("the slice ends here; the same command with --runs goes on", file=sys.stderr, flush=True)
     protocol = (
         "final checkpoint, 2,500 samples; the nets of the papers, and `small` ones; "
         f"cpu: 20,000 steps of ring and grid, 10,000 of metz, 5,000 of small, {SEEDS['cpu']} seeds; "
@@ -170,8 +168,7 @@ def main() -> None:
 
 
 def _measured(flags: argparse.Namespace, runs: Path) -> Iterator[tuple[str, list[Row], dict[str, Any]]]:
-    """(name, rows, strip) of every row that was asked for and that there was time for."""
-    deadline = None if flags.minutes is None else time.monotonic() + 60 * flags.minutes
+    """(name, rows, strip) of every row that was asked for; SliceEnds where the time is up."""
     for problem in flags.problems:
         for method in flags.methods:
             name = _name(method, problem, flags.protocol)
@@ -179,9 +176,8 @@ def _measured(flags: argparse.Namespace, runs: Path) -> Iterator[tuple[str, list
                 yield name, [Row(name, SECONDS, _seconds(problem, method))], {}
                 continue
             directory = runs / f"{flags.protocol}-{problem}-{method.replace(' ', '_')}"
-            record = _played(directory, problem, method, flags, deadline)
-            if record is None:
-                return
+            asked = _request_of_row(directory, problem, method, flags)
+            record = read_record(finished(asked, directory, flags.deadline))
             yield name, *_rows(name, record, PUBLISHED.get((method, problem, flags.protocol)))
             if flags.runs is None:
                 shutil.rmtree(directory)
@@ -221,32 +217,6 @@ def request(problem: str, method: str, **values: Any) -> run.Request:
     chosen = run.find_preset("ring", preset)
     values = {"log_every": 500, "sample_every": 0, **differences, **settings(problem, method), **values}
     return run.prepare("ring", changed(chosen.config, values), changed(chosen.options, values))
-
-
-def _played(
-    directory: Path, problem: str, method: str, flags: argparse.Namespace, deadline: float | None
-) -> Record | None:
-    """What the finished run of one row left, trained as far as it has to be; None where the time was up before."""
-    if (directory / "config.json").exists():
-        record = read_record(directory)
-        ends = [row for row in record.evaluations if row["step"] == record.options["steps"]]
-        if len(ends) == max(1, len(record.members)):
-            return record
-    minutes = None if deadline is None else (deadline - time.monotonic()) / 60
-    if minutes is not None and minutes <= 0:
-        print(f"{directory.name}: no time left; the same command goes on", file=sys.stderr)
-        return None
-    if (directory / "config.json").exists():
-        outcome = run.resume(directory, quiet=True, minutes=minutes)
-    else:
-        shutil.rmtree(directory, ignore_errors=True)
-        _, outcome = run.start(_request_of_row(directory, problem, method, flags), quiet=True, minutes=minutes)
-    if outcome.stopped == "time":
-        print(f"{directory.name}: stopped at step {outcome.step:,}; the same command goes on", file=sys.stderr)
-        return None
-    if outcome.stopped != "end":
-        raise SystemExit(f"{directory.name} stopped at step {outcome.step:,}: {outcome.message}")
-    return read_record(directory)
 
 
 def _request_of_row(directory: Path, problem: str, method: str, flags: argparse.Namespace) -> run.Request:

@@ -31,6 +31,7 @@ from typing import Any
 
 import jax
 from contract import Row, arguments, committed, finish, over_seeds
+from slices import add_flags, checked, minutes_left
 
 from jaxgan.config import Options, RequestError
 from jaxgan.data.images import DataError, Images
@@ -106,13 +107,8 @@ def main() -> None:
     parser.add_argument("--protocol", choices=PROTOCOLS, default="cpu")
     parser.add_argument("--data", help="digits, mnist, or npz:FILE with grey images and labels")
     parser.add_argument("--data-dir", help="where the data set lies, or its official files")
-    parser.add_argument("--runs", type=Path, help="keep the runs here, and go on with those that are there")
-    parser.add_argument("--minutes", type=float, help="end the slice after so long; needs --runs to be of use")
-    flags = parser.parse_args()
-    if flags.seeds < 1:
-        parser.error(f"--seeds is at least 1, got {flags.seeds}")
-    if flags.minutes is not None and not (flags.minutes > 0 and flags.runs):
-        parser.error("--minutes is above 0, and needs --runs FOLDER to keep what a slice leaves")
+    add_flags(parser)
+    flags = checked(parser)
     try:
         study(flags)
     except (RequestError, DataError) as error:
@@ -127,7 +123,6 @@ def study(flags: argparse.Namespace) -> None:
     features = "random-conv" if flags.smoke else "auto"
     options = Options(steps=protocol.steps, batch=protocol.batch, data=data, data_dir=flags.data_dir, features=features)
     images = need_images(open_data(options))
-    deadline = None if flags.minutes is None else time.monotonic() + 60 * flags.minutes
     rows: list[Row] = []
     details: dict[str, Any] = {"curves": {}}
     if not flags.smoke:
@@ -136,7 +131,7 @@ def study(flags: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() if flags.runs is None else nullcontext(str(flags.runs)) as folder:
         began -= spent(Path(folder), flags.protocol)
         for trial in TRIALS[:1] if flags.smoke else TRIALS:
-            minutes = None if deadline is None else (deadline - time.monotonic()) / 60
+            minutes = minutes_left(flags.deadline)
             if minutes is not None and minutes <= 0:
                 break
             place = Path(folder) / f"{flags.protocol}-{trial.method.replace(', ', '-').replace(' ', '-')}"

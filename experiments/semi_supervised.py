@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 from contract import Row, arguments, committed, finish, over_seeds
-from slices import SliceEnds, finished, folder, spent
+from slices import SliceEnds, add_flags, checked, finished, folder, spent
 
 from jaxgan.config import RequestError, changed
 from jaxgan.data.images import DataError
@@ -51,11 +51,8 @@ def main() -> None:
     parser.add_argument("--protocol", choices=DATA, default="cpu")
     parser.add_argument("--data", help="digits, mnist, or npz:FILE (default: the protocol's)")
     parser.add_argument("--data-dir", help="where the data set lies, or its official files")
-    parser.add_argument("--runs", type=Path, help="keep the runs here, and go on with those that are there")
-    parser.add_argument("--minutes", type=float, help="end the slice after so long; needs --runs to be of use")
-    flags = parser.parse_args()
-    if flags.minutes is not None and not (flags.minutes > 0 and flags.runs):
-        parser.error("--minutes is above 0, and needs --runs FOLDER to keep what a slice leaves")
+    add_flags(parser)
+    flags = checked(parser)
     try:
         study(flags)
     except (RequestError, DataError) as error:
@@ -67,13 +64,12 @@ def study(flags: argparse.Namespace) -> None:
     configure_backend()
     rows: list[Row] = []
     tested: set[int] = set()
-    deadline = None if flags.minutes is None else time.monotonic() + 60 * flags.minutes
     with folder(flags.runs) as runs:
         began -= spent(runs)
         try:
             for labels in LABELS[:1] if flags.smoke else LABELS:
                 name = f"labels-{labels}-{flags.protocol}"
-                record = read_record(finished(_request(flags, labels, runs, name), runs / name, deadline))
+                record = read_record(finished(_request(flags, labels, runs, name), runs / name, flags.deadline))
                 errors: dict[bool, list[float]] = {}
                 for group in combinations(record):
                     last = [member.evaluations[-1] for member in group.whole]

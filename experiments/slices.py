@@ -1,5 +1,6 @@
 """Long studies in slices: runs that are begun, gone on with and read, in a folder that outlives the call."""
 
+import argparse
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,6 +13,23 @@ from jaxgan.evaluation.record import read_record
 from jaxgan.recipes.folder import read_description
 from jaxgan.run import Request, resume, start
 from jaxgan.training.checkpoint import Checkpoints
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """--runs and --minutes, by which a study is cut into slices."""
+    parser.add_argument("--runs", type=Path, help="keep the runs here, go on with those that are there, read the ended")
+    parser.add_argument("--minutes", type=float, help="end the slice after so long, with a checkpoint; needs --runs")
+
+
+def checked(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The flags as given, or one line and status 2; `deadline` is the time.monotonic() of --minutes, or None."""
+    flags = parser.parse_args()
+    if flags.seeds is not None and flags.seeds < 1:
+        parser.error(f"--seeds is at least 1, got {flags.seeds}")
+    if flags.minutes is not None and not (flags.minutes > 0 and flags.runs):
+        parser.error("--minutes is above 0, and needs --runs FOLDER to keep what a slice leaves")
+    flags.deadline = None if flags.minutes is None else time.monotonic() + 60 * flags.minutes
+    return flags
 
 
 class SliceEnds(Exception):
@@ -28,9 +46,14 @@ def folder(runs: Path | None) -> Iterator[Path]:
         yield runs
 
 
+def minutes_left(deadline: float | None) -> float | None:
+    """How long a run may still train."""
+    return None if deadline is None else (deadline - time.monotonic()) / 60
+
+
 def finished(request: Request, directory: Path, deadline: float | None) -> Path:
     """The folder of a run, begun, gone on with or left as it is, until it is at its end; SliceEnds at the deadline."""
-    minutes = None if deadline is None else (deadline - time.monotonic()) / 60
+    minutes = minutes_left(deadline)
     if directory.exists():
         found = read_description(directory)
         asked, was = (replace(o, outdir="", keep=1) for o in (request.options, found.options))

@@ -30,7 +30,7 @@ from typing import Any
 import jax
 import numpy as np
 from contract import RESULTS, Row, arguments, committed, finish, over_seeds
-from slices import SliceEnds, finished, folder, spent
+from slices import SliceEnds, add_flags, checked, finished, folder, spent
 
 import jaxgan
 from jaxgan.arrays import to_uint8
@@ -106,13 +106,8 @@ def main() -> None:
         "--data", help="digits, mnist, or npz:FILE with grey images and labels (default: the protocol's)"
     )
     parser.add_argument("--data-dir", help="where the data set lies, or its official files")
-    parser.add_argument("--runs", type=Path, help="keep the runs here, and go on with those that are there")
-    parser.add_argument("--minutes", type=float, help="end the slice after so long; needs --runs to be of use")
-    flags = parser.parse_args()
-    if flags.seeds < 1:
-        parser.error(f"--seeds is at least 1, got {flags.seeds}")
-    if flags.minutes is not None and not (flags.minutes > 0 and flags.runs):
-        parser.error("--minutes is above 0, and needs --runs FOLDER to keep what a slice leaves")
+    add_flags(parser)
+    flags = checked(parser)
     try:
         study(flags)
     except (RequestError, DataError) as error:
@@ -126,18 +121,17 @@ def study(flags: argparse.Namespace) -> None:
     rows: list[Row] = []
     details: dict[str, Any] = {"curves": {}}
     done: dict[str, Path] = {}
-    deadline = None if flags.minutes is None else time.monotonic() + 60 * flags.minutes
     with folder(flags.runs) as runs:
         try:
             began -= spent(runs)
-            judge = finished(_classifier(flags, data, runs), runs / "classifier", deadline)
+            judge = finished(_classifier(flags, data, runs), runs / "classifier", flags.deadline)
             options = replace(find_preset("stacked_mnist", "tiny").options, data=data, data_dir=flags.data_dir)
             options = replace(options, features=str(judge))
             images = need_images(open_data(options))
             rows += _given(flags, options, images)
             for trial in TRIALS[flags.protocol][: 1 if flags.smoke else 2 if flags.quick else None]:
                 name = trial.method.replace(",", "").replace(" ", "-").replace("(", "").replace(")", "")
-                place = finished(_request(trial, flags, data, runs, judge, name), runs / name, deadline)
+                place = finished(_request(trial, flags, data, runs, judge, name), runs / name, flags.deadline)
                 members = _members(read_record(place))
                 done[trial.method] = place
                 rows += _rows(trial, members)

@@ -84,7 +84,7 @@ def test_a_slice_ends_in_time_and_the_same_command_goes_on(tmp_path, monkeypatch
         mode_collapse.main()
         return sorted({row["method"] for row in strict_json(out.read_text())["rows"]})
 
-    assert call("--minutes", "0.0005") == [] and "the same command goes on" in capsys.readouterr().err
+    assert call("--minutes", "0.0005") == [] and "the same command with --runs goes on" in capsys.readouterr().err
     assert call() == ["GAN, non-saturating, small (cpu)", "PacGAN2, small (cpu)"]
     checkpoints = {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/*/checkpoints/*/seal.json")}
     assert len(checkpoints) >= 2 and call()
