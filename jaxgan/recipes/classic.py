@@ -23,7 +23,7 @@ from jaxgan.memory import Controller, Replay
 from jaxgan.nets.adapt import rematerialized
 from jaxgan.nets.layers import minibatch_deviation
 from jaxgan.recipes.compatibility import Setting, check
-from jaxgan.recipes.judging import draw_images, generate_with, image_evaluation
+from jaxgan.recipes.judging import Generate, draw_images, generate_with, image_evaluation
 from jaxgan.recipes.rules import GRADIENT_PENALTIES, LOSSES, Rules, numbers, optimizer
 from jaxgan.training.recipe import Recipe, Stage
 
@@ -210,8 +210,25 @@ def image_recipe(
         coupled_penalties=coupled_penalties,
     )
     hyper = {**numbers(rules), **heads.hyper}
+    stage = Stage(game, options.steps, batches(images, options.batch, options.seed, flip), hyper=hyper)
+    return staged(rules, (stage,), inputs, generate, options, images, num_classes)
+
+
+def staged(
+    rules: Rules,
+    stages: tuple[Stage, ...],
+    inputs: Callable[..., Any],
+    generate: Generate,
+    options: Options,
+    images: Images,
+    num_classes: int = 0,
+) -> Recipe:
+    """Stages of a game on images as a recipe: how its samples are drawn, judged, and watched for a collapse.
+
+    inputs: (key, n, condition) -> what `generate` takes. num_classes: of the condition, 0 for none.
+    """
     return Recipe(
-        stages=(Stage(game, options.steps, batches(images, options.batch, options.seed, flip), hyper=hyper),),
+        stages=stages,
         prior=inputs,
         generate=generate,
         draw=draw_images,

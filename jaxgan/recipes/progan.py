@@ -21,28 +21,26 @@ data set's classifier, 97 as the class that was asked for.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxgan.arrays import Array, Batch, Key
 from jaxgan.config import Options, Preset, RequestError, at_least
 from jaxgan.data.images import batches
 from jaxgan.data.source import BatchFn
 from jaxgan.game import Net, State
-from jaxgan.games.two_player import Round, collapse_alarm
+from jaxgan.games.two_player import Round
 from jaxgan.latent import labelled, normal_prior, truncate
 from jaxgan.nets import progressive
 from jaxgan.nets.adapt import adapt
 from jaxgan.nets.progressive import doubled, halved, level_of
-from jaxgan.recipes.classic import Heads, classes_told, classic_game
+from jaxgan.recipes.classic import Heads, classes_told, classic_game, staged
 from jaxgan.recipes.compatibility import check_layers
 from jaxgan.recipes.dataset import Data, need_images
-from jaxgan.recipes.judging import Generate, draw_images, image_evaluation
-from jaxgan.recipes.rules import DTYPES, LOSSES, Dtype, Rules, numbers
+from jaxgan.recipes.judging import Generate
+from jaxgan.recipes.rules import DTYPES, Dtype, Rules, numbers
 from jaxgan.training.recipe import Recipe, Stage
 
 RULES = Rules(
@@ -165,18 +163,7 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
         seen = replace(source, batch=_at_level(source.batch, len(sizes) - 1 - level, alpha))
         stages.append(Stage(game, until, seen, grown, hyper))
     generate = _generate([generator for generator, _ in nets], images.size, [fading(config, begin) for begin in begins])
-    return Recipe(
-        stages=tuple(stages),
-        prior=inputs,
-        generate=generate,
-        draw=draw_images,
-        reals=np.stack([images.image[i] for i in range(min(64, len(images.image)))]) if len(images.image) else None,
-        evaluations={"images": image_evaluation(images, options, generate, inputs)},
-        num_classes=num_classes,
-        sheet=10 * num_classes if 0 < num_classes <= 16 else 64,
-        best=("images", "frechet_distance", 1),
-        alarm=partial(collapse_alarm, logits_are_odds=LOSSES[rules.loss].zero_separates),
-    )
+    return staged(rules, tuple(stages), inputs, generate, options, images, num_classes)
 
 
 def grown(before: State, fresh: State) -> State:
