@@ -42,7 +42,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "run": (*ALL_BELOW_RECIPES, "recipes", "evaluate", ""),
     "explore": (*ALL_BELOW_RECIPES, "recipes"),
     "spectra": (*ALL_BELOW_RECIPES, "recipes", "run", ""),
-    "cli": (*ALL_BELOW_RECIPES, "recipes", "evaluate", "run", "spectra", "explore", ""),
+    "commands": (*ALL_BELOW_RECIPES, "recipes", "evaluate", "run", "spectra", "explore", ""),
+    "cli": ("commands", "config", ""),
     "__main__": ("cli",),
     "": ("run",),
 }
