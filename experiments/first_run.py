@@ -117,7 +117,7 @@ def _support_vectors() -> tuple[Any, float]:
 
     from jaxgan.data import catalogue
 
-    images = catalogue.load("digits")
+    images = catalogue.load_images("digits")
     # Platt's method by cross-validation
     judge = CalibratedClassifierCV(SVC(gamma=2.0, C=10.0), method="sigmoid", ensemble=False)
     train, test = (_pixels(np.asarray(part) / 127.5 - 1) for part in (images.image, images.test_image))

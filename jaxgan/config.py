@@ -53,7 +53,8 @@ class Options:
     vary: tuple[str, ...] = ()
     """Settings in which members differ, NAME=VALUE,VALUE,...; several make all combinations, each with all seeds."""
     data: str = "digits"
-    """A name (see `jaxgan data`), folder:PATH (subfolders are classes) or npz:PATH."""
+    """A name (see `jaxgan data`), folder:PATH (subfolders are classes), npz:PATH, or what translation learns from:
+    X+Y, pairs:PATH, domains:PATH."""
     data_dir: str | None = None
     """Where prepared data sets lie, or a folder with a data set's official files."""
     size: int | None = None

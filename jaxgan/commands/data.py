@@ -70,5 +70,7 @@ def data(arguments: list[str]) -> int:
     print("known by name:")
     for name, entry in catalogue.KNOWN.items():
         print(f"  {name:14} {entry.description}")
-    print("any other image set of tensorflow-datasets by its name, folder:PATH, npz:PATH, and the toys ring and grid")
+    print("any other image set of tensorflow-datasets by its name, the toys ring and grid, and")
+    for form, meaning in catalogue.FORMS.items():
+        print(f"  {form:14} {meaning}")
     return DONE

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from jaxgan.arrays import Array, Batch, Key, to_float
 from jaxgan.data.source import DeviceSource, HostSource, shuffled_indices
@@ -171,9 +171,9 @@ def npz(path: str | Path) -> Images:
             raise DataError(f"{path} holds pickled objects, which are never loaded; store plain arrays") from error
         raise DataError(f"{path} is damaged ({_one_line(error)}); {how}") from error
     if "image" not in content:
-        raise DataError(f"{path} has no 'image' but {_listed(content)}; the keys are {', '.join(NPZ_KEYS)}")
+        raise DataError(f"{path} has no 'image' but {listed(content)}; the keys are {', '.join(NPZ_KEYS)}")
     if unknown := sorted(set(content) - set(NPZ_KEYS)):
-        raise DataError(f"{path} has unknown {_listed(unknown)}; the keys are {', '.join(NPZ_KEYS)}")
+        raise DataError(f"{path} has unknown {listed(unknown)}; the keys are {', '.join(NPZ_KEYS)}")
     name = str(content.get("name", path.stem))
     try:
         return from_arrays(
@@ -210,32 +210,21 @@ def folder(
     Raises DataError, naming the file or folder, if there is nothing to read or it cannot be read.
     """
     path = Path(path)
-    _check_resizer(resizer)
-    if size is not None and size < 1:
-        raise DataError(f"size {size} is not a number of pixels; give 1 or more")
-    if channels not in (None, 1, 3):
-        raise DataError(f"channels {channels} is not 1 (grey) or 3 (colour)")
-    if not path.is_dir():
-        raise DataError(f"there is no folder {path}")
+    check_folder(path, size, resizer, channels)
     parts = [path]
-    if {entry.name for entry in _visible(path) if entry.is_dir()} == {"train", "test"}:
+    if {entry.name for entry in visible(path) if entry.is_dir()} == {"train", "test"}:
         parts = [path / "train", path / "test"]
-    listings = [_listing(part) for part in parts]
+    listings = [listing(part) for part in parts]
     paths, label, classes = listings[0]
     test_paths, test_label, test_classes = listings[1] if len(parts) == 2 else ([], None, classes)
     if test_classes != classes:
         raise DataError(
-            f"{parts[0]} and {parts[1]} have different classes: {_listed(classes)} and {_listed(test_classes)}"
+            f"{parts[0]} and {parts[1]} have different classes: {listed(classes)} and {listed(test_classes)}"
         )
 
     with ThreadPoolExecutor() as pool:
-        headers = list(pool.map(_header, [*paths, *test_paths]))
-    sizes = {header[0] for header in headers}
-    if size is None:
-        width, height = next(iter(sizes))
-        size = width if len(sizes) == 1 and width == height else DEFAULT_SIZE
-    channels = channels or (1 if all(header[1] for header in headers) else 3)
-    used = "none" if all(min(pair) == size for pair in sizes) else resizer
+        headers = list(pool.map(header, [*paths, *test_paths]))
+    size, channels, used = settled(headers, size, resizer, channels)
     decode = partial(_decode, size=size, resizer=resizer, channels=channels)
 
     if len(headers) * size * size * channels <= limit_bytes:
@@ -244,11 +233,7 @@ def folder(
         return from_arrays(path.name, image, label, test_image, test_label, classes, resizer=used)
 
     def identity(files: list[Path]) -> str:
-        digest = hashlib.sha256(f"{size} {used} {channels}".encode())
-        for file in files:
-            status = file.stat()
-            digest.update(f"\n{file.relative_to(path).as_posix()} {status.st_size} {status.st_mtime_ns}".encode())
-        return digest.hexdigest()
+        return files_identity(files, path, f"{size} {used} {channels}")
 
     def lazily(paths: list[Path]) -> Lazy:
         return Lazy(lambda i: decode(paths[i]), (len(paths), size, size, channels))
@@ -265,6 +250,38 @@ def folder(
         resizer=used,
         test_fingerprint=identity(test_paths) if test_paths else "",
     )
+
+
+def check_folder(path: Path, size: int | None, resizer: str, channels: int | None) -> None:
+    """DataError for a request that no reader of folders can fulfil."""
+    _check_resizer(resizer)
+    if size is not None and size < 1:
+        raise DataError(f"size {size} is not a number of pixels; give 1 or more")
+    if channels not in (None, 1, 3):
+        raise DataError(f"channels {channels} is not 1 (grey) or 3 (colour)")
+    if not path.is_dir():
+        raise DataError(f"there is no folder {path}")
+
+
+def settled(
+    headers: Sequence[tuple[tuple[int, int], bool]], size: int | None, resizer: str, channels: int | None
+) -> tuple[int, int, str]:
+    """(size, channels, the resizer or "none") of pictures whose `header`s these are, by the rules of `folder`."""
+    sizes = {shape for shape, _ in headers}
+    if size is None:
+        width, height = next(iter(sizes))
+        size = width if len(sizes) == 1 and width == height else DEFAULT_SIZE
+    channels = channels or (1 if all(is_grey for _, is_grey in headers) else 3)
+    return size, channels, "none" if all(min(pair) == size for pair in sizes) else resizer
+
+
+def files_identity(files: Sequence[Path], root: Path, how: str) -> str:
+    """sha256 (hex) over how files are read, and over their paths in `root`, sizes and modification times."""
+    digest = hashlib.sha256(how.encode())
+    for file in files:
+        status = file.stat()
+        digest.update(f"\n{file.relative_to(root).as_posix()} {status.st_size} {status.st_mtime_ns}".encode())
+    return digest.hexdigest()
 
 
 def in_parts(images: np.ndarray | Lazy, rows: int = 500) -> Iterator[np.ndarray]:
@@ -324,7 +341,7 @@ def square(image: np.ndarray, size: int, resizer: str = "lanczos") -> np.ndarray
     `resizer` is one of `RESIZERS`; all but nearest antialias when reducing. Each channel is
     resized on its own, in uint8 as Pillow does.
     """
-    planes = [_square(Image.fromarray(image[..., c]), size, resizer) for c in range(image.shape[-1])]
+    planes = [cut(Image.fromarray(image[..., c]), size, resizer) for c in range(image.shape[-1])]
     return np.stack([np.asarray(plane) for plane in planes], axis=-1)
 
 
@@ -342,23 +359,17 @@ def batches(images: Images, batch_size: int, seed: int, flip: bool = False) -> D
     def finish(raw: Mapping[str, Array], key: Key, step: Array) -> Batch:
         image = to_float(raw["image"])
         if flip:
-            flip_key = jax.random.fold_in(jax.random.fold_in(key, _FLIP), step)
-            mirror = jax.random.bernoulli(flip_key, shape=(batch_size, 1, 1, 1))
-            image = jnp.where(mirror, image[:, :, ::-1], image)
+            image = jnp.where(flips(key, step, batch_size), image[:, :, ::-1], image)
         return {**raw, "image": image}
 
     if isinstance(images.image, Lazy):
-        import grain
-
         lazy, labels = images.image, images.label
 
         def read(index: Any) -> dict[str, Any]:
             element: dict[str, Any] = {"image": lazy[int(index)], "index": np.int32(index)}
             return element if labels is None else {**element, "label": labels[int(index)]}
 
-        # grain seeds with 32 bits
-        dataset = grain.MapDataset.range(n).seed(seed % 2**32).shuffle().repeat().map(read).batch(batch_size)
-        return HostSource(dataset, finish, batch_size)
+        return HostSource(stream(n, read, seed).batch(batch_size), finish, batch_size)
 
     arrays = {"image": images.image}
     if images.label is not None:
@@ -370,6 +381,20 @@ def batches(images: Images, batch_size: int, seed: int, flip: bool = False) -> D
         return finish({**raw, "index": index}, key, step)
 
     return DeviceSource(arrays, batch, batch_size)
+
+
+def flips(key: Key, step: Array, batch_size: int) -> Array:
+    """Which images of batch number `step` are mirrored: bool [batch, 1, 1, 1], true with probability 1/2."""
+    flip_key = jax.random.fold_in(jax.random.fold_in(key, _FLIP), step)
+    return jax.random.bernoulli(flip_key, shape=(batch_size, 1, 1, 1))
+
+
+def stream(n: int, read: Callable[[Any], Any], seed: int) -> Any:
+    """grain's endless dataset of read(index), every index in range(n) once an epoch, in an order that `seed` gives."""
+    import grain
+
+    # grain seeds with 32 bits
+    return grain.MapDataset.range(n).seed(seed % 2**32).shuffle().repeat().map(read)
 
 
 def _checked_image(what: str, image: Any) -> np.ndarray:
@@ -404,12 +429,12 @@ def _check_resizer(resizer: str) -> None:
         raise DataError(f"unknown resizer '{resizer}'; choose one of {', '.join(RESIZERS)}")
 
 
-def _visible(path: Path) -> list[Path]:
+def visible(path: Path) -> list[Path]:
     return sorted((entry for entry in path.iterdir() if not entry.name.startswith(".")), key=lambda entry: entry.name)
 
 
-def _listing(path: Path) -> tuple[list[Path], np.ndarray | None, tuple[str, ...]]:
-    entries = _visible(path)
+def listing(path: Path) -> tuple[list[Path], np.ndarray | None, tuple[str, ...]]:
+    entries = visible(path)
     subfolders = [entry for entry in entries if entry.is_dir()]
     top = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in SUFFIXES]
     if top and subfolders:
@@ -422,7 +447,7 @@ def _listing(path: Path) -> tuple[list[Path], np.ndarray | None, tuple[str, ...]
     paths: list[Path] = []
     label: list[int] = []
     for k, subfolder in enumerate(subfolders):
-        inside = _visible(subfolder)
+        inside = visible(subfolder)
         if deeper := [entry for entry in inside if entry.is_dir()]:
             raise DataError(
                 f"{subfolder} holds the folder {deeper[0].name}, but a class folder holds images only; "
@@ -438,17 +463,24 @@ def _listing(path: Path) -> tuple[list[Path], np.ndarray | None, tuple[str, ...]
     return paths, np.array(label, np.int32), tuple(subfolder.name for subfolder in subfolders)
 
 
-def _header(path: Path) -> tuple[tuple[int, int], bool]:
-    """((width, height), is grey), without decoding the pixels."""
+def header(path: Path) -> tuple[tuple[int, int], bool]:
+    """((width, height) once upright, is grey), without decoding the pixels."""
     try:
         with Image.open(path) as picture:
-            return picture.size, picture.mode in ("1", "L", "LA", "La") or picture.mode.startswith("I")
+            # without the first test Pillow decodes a PNG in search of its tags; from 5 on they lie on their side
+            turned = "exif" in picture.info and picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            return picture.size[::-1] if turned else picture.size, picture.mode in (
+                "1",
+                "L",
+                "LA",
+                "La",
+            ) or picture.mode.startswith("I")
     except Exception as error:  # Pillow's readers raise whatever their formats call for
         raise DataError(f"{path} is not a readable image; repair or remove it") from error
 
 
-def _decode(path: Path, size: int, resizer: str, channels: int) -> np.ndarray:
-    """uint8 [size, size, channels]."""
+def upright(path: Path, channels: int) -> Image.Image:
+    """The whole picture in a file, turned as its EXIF tag says, laid over white, grey or RGB."""
     try:
         with Image.open(path) as opened:
             picture: Image.Image = ImageOps.exif_transpose(opened)
@@ -458,10 +490,14 @@ def _decode(path: Path, size: int, resizer: str, channels: int) -> np.ndarray:
             if picture.has_transparency_data:
                 picture = picture.convert("RGBA")
                 picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-            pixels = np.asarray(_square(picture.convert("L" if channels == 1 else "RGB"), size, resizer))
+            return picture.convert("L" if channels == 1 else "RGB")
     except Exception as error:  # Pillow's decoders raise whatever their formats call for
         raise DataError(f"{path} is a broken image ({_one_line(error)}); repair or remove it") from error
-    return pixels.reshape(size, size, channels)
+
+
+def _decode(path: Path, size: int, resizer: str, channels: int) -> np.ndarray:
+    """uint8 [size, size, channels]."""
+    return np.asarray(cut(upright(path, channels), size, resizer)).reshape(size, size, channels)
 
 
 def _decode_all(decode: Callable[[Path], np.ndarray], paths: list[Path], shape: tuple[int, ...]) -> np.ndarray:
@@ -472,7 +508,7 @@ def _decode_all(decode: Callable[[Path], np.ndarray], paths: list[Path], shape: 
     return out
 
 
-def _square(picture: Image.Image, size: int, resizer: str) -> Image.Image:
+def cut(picture: Image.Image, size: int, resizer: str) -> Image.Image:
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     # cropped first: resize(box=...) would let the filter see pixels beyond the square
@@ -484,7 +520,7 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _listed(names: Any) -> str:
+def listed(names: Any) -> str:
     names = list(names)
     return (
         ", ".join(repr(str(name)) for name in names[:8]) + (", ..." if len(names) > 8 else "") if names else "nothing"

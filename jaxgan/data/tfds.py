@@ -212,6 +212,31 @@ def load(
     return _read(found, size, resizer, limit_bytes)
 
 
+def load_domains(
+    name: str,
+    data_dir: str | Path | None = None,
+    size: int | None = None,
+    resizer: str = "lanczos",
+    limit_bytes: int = DEFAULT_LIMIT_BYTES,
+) -> tuple[Images, Images]:
+    """The two domains of a prepared set of ``cycle_gan``, such as ``cycle_gan/horse2zebra``, unlabelled.
+
+    Their parts are the splits trainA and testA, trainB and testB. data_dir, size, resizer and limit_bytes mean what
+    they mean in `load`. Raises DataError if the set is not prepared: that takes TensorFlow.
+    """
+    if resizer not in RESIZERS:
+        raise DataError(f"unknown resizer '{resizer}'; choose one of {', '.join(RESIZERS)}")
+    data_dir = default_data_dir() if data_dir is None else Path(data_dir).expanduser()
+    found = find(name, data_dir)
+    if found is None:
+        raise DataError(
+            f"{name} is not prepared in {data_dir}: prepare it where TensorFlow is, or unpack its official archive, "
+            "which has folders trainA and trainB, and write domains:PATH"
+        )
+    a, b = (_read(found, size, resizer, limit_bytes, (f"train{letter}", f"test{letter}")) for letter in "AB")
+    return a, b
+
+
 def digits_arrays() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """scikit-learn's digits: uint8 [1797, 8, 8, 1], int labels [1797] and which of them are for testing (bool).
 
@@ -406,7 +431,10 @@ def _download_and_prepare(builder: Any, config: Any, downloads: Path, name: str)
         raise DataError(f"{name} could not be prepared: {_first_line(error)}") from error
 
 
-def _read(found: Prepared, size: int | None, resizer: str, limit_bytes: int) -> Images:
+def _read(
+    found: Prepared, size: int | None, resizer: str, limit_bytes: int, splits: tuple[str, str] | None = None
+) -> Images:
+    """splits: those that are the training and the test part, where they are not named so; then without labels."""
     features = json.loads((found.path / "features.json").read_text())
     information = json.loads((found.path / "dataset_info.json").read_text())
     if information.get("fileFormat") != "array_record":
@@ -415,9 +443,9 @@ def _read(found: Prepared, size: int | None, resizer: str, limit_bytes: int) -> 
             f"prepare {found.name} as array_record, in another --data-dir or after removing it"
         )
     image_key, shape = _image_feature(found, features)
-    label_key = _label_feature(features)
+    label_key = None if splits else _label_feature(features)
     counts = _counts(information)
-    train, test = _parts(found, counts)
+    train, test = _parts(found, counts, *(splits or ("train", "test")))
     height, width, channels = (int(d) if int(d) > 0 else None for d in shape)
     fits = height is not None and height == width
     side = height if height is not None and fits else size or DEFAULT_SIZE
@@ -465,7 +493,8 @@ def _read(found: Prepared, size: int | None, resizer: str, limit_bytes: int) -> 
         return content
 
     shaped = "" if lazy or fits else f"-{side}-{resizer}"
-    copy = found.path.with_name(f"{'labels' if lazy else 'decoded'}-{found.version}{shaped}.npz")
+    named = f"-{train}" if splits else ""
+    copy = found.path.with_name(f"{'labels' if lazy else 'decoded'}-{found.version}{named}{shaped}.npz")
     content = _cached(copy, _identity(found), read_all)
     classes = tuple(str(c) for c in content.get("classes", ()))
     label, test_label = content.get("label"), content.get("test_label")
@@ -481,7 +510,7 @@ def _read(found: Prepared, size: int | None, resizer: str, limit_bytes: int) -> 
             pixels(source[0])  # TFDS warns about its decoder at the first image
         return Lazy(lambda i: pixels(source[i]), (counts[split], side, side, planes))
 
-    identity = f"{found.name} {found.version} {sorted(counts.items())} {side} {used}"
+    identity = f"{found.name} {found.version} {sorted(counts.items())} {side} {used}{named}"
     digest = hashlib.sha256(identity.encode()).hexdigest()
     test_lazy = lazily(test) if test else None
     return Images(found.name, lazily(train), label, test_lazy, test_label, classes, digest, note, used)
@@ -505,12 +534,13 @@ def _label_feature(features: Mapping[str, Any]) -> str | None:
     return "label" if "label" in labels else labels[0] if len(labels) == 1 else None
 
 
-def _parts(found: Prepared, counts: Mapping[str, int]) -> tuple[str, str | None]:
-    """The names of the training and the test split."""
-    train = "train" if "train" in counts else next(iter(counts), "") if len(counts) == 1 else ""
+def _parts(found: Prepared, counts: Mapping[str, int], train: str, test: str) -> tuple[str, str | None]:
+    """The names of the training and the test split, those asked for or what stands for them."""
+    wanted = train
+    train = wanted if wanted in counts else next(iter(counts), "") if len(counts) == 1 else ""
     if not counts.get(train):
-        raise DataError(f"{found.name} has no split 'train'; its splits are {', '.join(counts) or 'none'}")
-    return train, next((split for split in ("test", "validation") if counts.get(split) and split != train), None)
+        raise DataError(f"{found.name} has no split '{wanted}'; its splits are {', '.join(counts) or 'none'}")
+    return train, next((split for split in (test, "validation") if counts.get(split) and split != train), None)
 
 
 def _counts(information: Mapping[str, Any]) -> dict[str, int]:
@@ -527,8 +557,9 @@ def _described(path: Path, data_dir: Path) -> Prepared | None:
     except (OSError, ValueError):
         return None
     counts = _counts(information)
-    train = counts.get("train", next(iter(counts.values()), 0) if len(counts) == 1 else 0)
-    test = counts.get("test", counts.get("validation", 0))
+    domains = counts.get("trainA", 0) + counts.get("trainB", 0)
+    train = counts.get("train", next(iter(counts.values()), 0) if len(counts) == 1 else domains)
+    test = counts.get("test", counts.get("validation", counts.get("testA", 0) + counts.get("testB", 0)))
     return Prepared("/".join(parts[:-1]), parts[-1], path, train, test, num_bytes)
 
 
