@@ -28,15 +28,15 @@ class Net:
         the running collections after this pass: nothing when there are none or train is False.
     couples_batch: whether one example's output depends on the others (batch normalization in
         training mode, minibatch statistics). Per-example gradients mean nothing for such a net.
-    features: as `apply`, but returning ((output, features [batch, n] or None), changed): the last
-        hidden activations of a discriminator from the same pass, for feature matching and for
-        heads on them; None where the net has none to show.
+    features: as `apply`, but returning ((output, features), changed): of a discriminator the last
+        hidden activations [batch, n] of the same pass, for feature matching and for heads on them; of a
+        translator a tuple of maps [batch, h, w, c]; None where the net has none to show.
     """
 
     init: Callable[[Key], Variables]
     apply: Callable[..., tuple[Any, Variables]]
     couples_batch: bool = False
-    features: Callable[..., tuple[tuple[Any, Array | None], Variables]] | None = None
+    features: Callable[..., tuple[tuple[Any, Any], Variables]] | None = None
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,18 @@ def convolution(images: Array, kernel: Array) -> Array:
     return (_same_on_cpu if _on_cpu() else _same_as_convolution)(images, kernel)
 
 
+def valid_convolution(images: Array, kernel: Array) -> Array:
+    """Convolution of stride 1 without padding ("VALID"): for pictures that were padded otherwise.
+
+    images [batch, height, width, in]; kernel [rows, columns, in, out], of any sides up to the picture's, cast
+    to the images' type; returns [batch, height - rows + 1, width - columns + 1, out].
+    """
+    rows, columns = kernel.shape[:2]
+    if images.shape[1] < rows or images.shape[2] < columns:
+        raise ValueError(f"a kernel of {rows}x{columns} does not fit into {images.shape[1]}x{images.shape[2]} pixels")
+    return (_valid_on_cpu if _on_cpu() else _valid)(images, kernel.astype(images.dtype))
+
+
 def grouped_convolution(images: Array, kernel: Array, groups: int) -> Array:
     """`convolution` in groups: output channels are cut into `groups` parts, each of which sees one part of the inputs.
 
@@ -89,26 +101,37 @@ def _widened(kernel: Array) -> Array:
 
 
 def downsampling_convolution(images: Array, kernel: Array) -> Array:
-    """Stride-2 convolution with a 4x4 kernel and one pixel of zero padding: halves height and width.
+    """Stride-2 convolution with a 4x4 or 3x3 kernel and one pixel of zero padding: halves height and width.
 
-    images [batch, height, width, in], even sides; kernel [4, 4, in, out], cast to the images' type;
-    returns [batch, height / 2, width / 2, out].
+    images [batch, height, width, in], even sides; kernel [4, 4, in, out] or [3, 3, in, out], cast to the
+    images' type; returns [batch, height / 2, width / 2, out].
+    A 3x3 kernel is a 4x4 one whose last row and column are zero: PyTorch's of stride 2 and padding 1. (That of
+    TensorFlow's "SAME" has its first ones zero on even sides: `jaxgan.nets.strided`.)
     """
+    _check_stride(kernel)
     if images.shape[1] % 2 or images.shape[2] % 2:
         raise ValueError(f"only even sides are halved, got {images.shape[1]}x{images.shape[2]}")
     kernel = kernel.astype(images.dtype)
-    return (_down if _on_cpu() else _downsampling_as_convolution)(images, kernel)
+    return (_downsampling_on_cpu if _on_cpu() else _downsampling_as_convolution)(images, kernel)
 
 
 def upsampling_convolution(images: Array, kernel: Array) -> Array:
-    """Stride-2 transposed convolution with a 4x4 kernel: doubles height and width.
+    """Stride-2 transposed convolution with a 4x4 or 3x3 kernel: doubles height and width.
 
-    images [batch, height, width, in]; kernel [4, 4, in, out], cast to the images' type;
+    images [batch, height, width, in]; kernel [4, 4, in, out] or [3, 3, in, out], cast to the images' type;
     returns [batch, 2 height, 2 width, out].
-    Equals ``lax.conv_transpose(images, kernel, (2, 2), "SAME")``: the kernel is not flipped.
+    Equals ``lax.conv_transpose(images, kernel, (2, 2), "SAME")`` for 4x4: the kernel is not flipped. A 3x3
+    kernel is a 4x4 one whose first row and column are zero, so that this is the adjoint of
+    `downsampling_convolution` with the kernel turned: PyTorch's of stride 2, padding 1 and output padding 1.
     """
+    _check_stride(kernel)
     kernel = kernel.astype(images.dtype)
     return (_upsampling_on_cpu if _on_cpu() else _upsampling_as_convolution)(images, kernel)
+
+
+def _check_stride(kernel: Array) -> None:
+    if kernel.shape[:2] not in ((3, 3), (4, 4)):
+        raise ValueError(f"kernels of stride 2 are 4x4 or 3x3, got {kernel.shape[0]}x{kernel.shape[1]}")
 
 
 def _on_cpu() -> bool:
@@ -193,6 +216,13 @@ def _same_on_cpu(images: Array, kernel: Array) -> Array:
     return _same_family(*kernel.shape[:2])[0](images, kernel)
 
 
+_valid_on_cpu, _, _ = _bilinear_family(
+    lambda images, kernel: _valid(images, kernel),
+    lambda outputs, kernel: _valid(outputs, _turned(kernel), tuple((n - 1, n - 1) for n in kernel.shape[:2])),
+    lambda images, outputs: _correlation(images.transpose(3, 1, 2, 0), outputs),
+)
+
+
 def _grouped_on_cpu(images: Array, kernel: Array, groups: int) -> Array:
     parts = zip(jnp.split(images, groups, axis=-1), jnp.split(kernel, groups, axis=-1), strict=True)
     return jnp.concatenate([convolution(x, k) for x, k in parts], axis=-1)
@@ -206,11 +236,13 @@ def _grouped_as_convolution(images: Array, kernel: Array, groups: int) -> Array:
 
 
 def _downsampling_as_convolution(images: Array, kernel: Array) -> Array:
-    return jax.lax.conv_general_dilated(images, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=DIMENSIONS)
+    padding = ((1, kernel.shape[0] - 3),) * 2
+    return jax.lax.conv_general_dilated(images, kernel, (2, 2), padding, dimension_numbers=DIMENSIONS)
 
 
 def _upsampling_as_convolution(images: Array, kernel: Array) -> Array:
-    return jax.lax.conv_transpose(images, kernel, (2, 2), "SAME", dimension_numbers=DIMENSIONS)
+    padding = ((kernel.shape[0] - 2, 2),) * 2
+    return jax.lax.conv_transpose(images, kernel, (2, 2), padding, dimension_numbers=DIMENSIONS)
 
 
 # A convolution of stride 2 with a 4x4 kernel is one of stride 1 with a 2x2 kernel on blocks of 2x2 pixels.
@@ -231,6 +263,8 @@ def _block_kernel(kernel: Array) -> Array:
 
 
 def _downsampling_to_images(outputs: Array, kernel: Array) -> Array:
+    missing = (0, 4 - kernel.shape[0])
+    kernel = jnp.pad(kernel, (missing, missing, (0, 0), (0, 0)))
     if kernel.shape[2] <= FEW_CHANNELS:
         return _painted(outputs, kernel)
     return _pixels(_valid(outputs, _turned(_block_kernel(kernel)), ((1, 1), (1, 1))))
@@ -268,13 +302,21 @@ def _painted(outputs: Array, kernel: Array) -> Array:
     return phases.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height, 2 * width, channels)
 
 
-_down, _down_to_images, _down_to_kernel = _bilinear_family(
-    _downsampling_as_convolution, _downsampling_to_images, _downsampling_to_kernel
-)
+@cache
+def _down_family(side: int) -> tuple[Function, ...]:
+    return _bilinear_family(
+        _downsampling_as_convolution,
+        _downsampling_to_images,
+        lambda images, outputs: _downsampling_to_kernel(images, outputs)[:side, :side],
+    )
+
+
+def _downsampling_on_cpu(images: Array, kernel: Array) -> Array:
+    return _down_family(kernel.shape[0])[0](images, kernel)
 
 
 def _upsampling_on_cpu(images: Array, kernel: Array) -> Array:
-    return _down_to_images(images, _turned(kernel))
+    return _down_family(kernel.shape[0])[1](images, _turned(kernel))
 
 
 class _Layer(nn.Module):
@@ -301,6 +343,16 @@ class Convolution(_Layer):
     @nn.compact
     def __call__(self, images: Array) -> Array:
         return self._convolve(images, self.kernel_size, convolution)
+
+
+class ValidConvolution(_Layer):
+    """`valid_convolution` as a layer: [batch, h, w, in] -> [batch, h - rows + 1, w - columns + 1, features]."""
+
+    kernel_size: tuple[int, int] = (3, 3)
+
+    @nn.compact
+    def __call__(self, images: Array) -> Array:
+        return self._convolve(images, self.kernel_size, valid_convolution)
 
 
 class GroupedConvolution(_Layer):
@@ -336,16 +388,20 @@ class PooledConvolution(_Layer):
 
 
 class DownsamplingConvolution(_Layer):
-    """`downsampling_convolution` as a layer: [batch, h, w, in] -> [batch, h / 2, w / 2, features], kernel 4x4."""
+    """`downsampling_convolution` as a layer: [batch, h, w, in] -> [batch, h / 2, w / 2, features], 4x4 or 3x3."""
+
+    kernel_size: tuple[int, int] = (4, 4)
 
     @nn.compact
     def __call__(self, images: Array) -> Array:
-        return self._convolve(images, (4, 4), downsampling_convolution)
+        return self._convolve(images, self.kernel_size, downsampling_convolution)
 
 
 class UpsamplingConvolution(_Layer):
-    """`upsampling_convolution` as a layer: [batch, h, w, in] -> [batch, 2h, 2w, features], kernel 4x4."""
+    """`upsampling_convolution` as a layer: [batch, h, w, in] -> [batch, 2h, 2w, features], 4x4 or 3x3."""
+
+    kernel_size: tuple[int, int] = (4, 4)
 
     @nn.compact
     def __call__(self, images: Array) -> Array:
-        return self._convolve(images, (4, 4), upsampling_convolution)
+        return self._convolve(images, self.kernel_size, upsampling_convolution)

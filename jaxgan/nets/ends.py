@@ -34,7 +34,7 @@ def generator_input(net: Any, latent: Array, label: Array | None) -> tuple[Array
         is initialised. They and their labels, each class as likely, are held in the collection
         "reference" and travel in front of the batch; the generator cuts them off its output.
     """
-    x = _with_classes(latent, one_hot(label, net.num_classes))
+    x = with_classes(latent, one_hot(label, net.num_classes))
     if net.reference is None:
         return x, net.normalization, 0
     if net.normalization is None:
@@ -43,7 +43,7 @@ def generator_input(net: Any, latent: Array, label: Array | None) -> tuple[Array
     n = held.shape[0]
     if net.num_classes:
         draw = lambda: jax.random.randint(net.make_rng("params"), (n,), 0, net.num_classes)  # noqa: E731
-        held = _with_classes(held, one_hot(net.variable("reference", "label", draw).value, net.num_classes))
+        held = with_classes(held, one_hot(net.variable("reference", "label", draw).value, net.num_classes))
     return jnp.concatenate([held.astype(x.dtype), x]), partial(net.normalization, reference=n), n
 
 
@@ -55,7 +55,7 @@ def discriminator_input(net: Any, examples: Array, label: Array | None) -> tuple
         judges the pair (Mirza and Osindero 2014, arXiv 1411.1784, figure 1).
     """
     classes = one_hot(label, net.num_classes)
-    return (examples, classes) if net.projection else (_with_classes(examples, classes), None)
+    return (examples, classes) if net.projection else (with_classes(examples, classes), None)
 
 
 def discriminator_logit(
@@ -89,7 +89,8 @@ def one_hot(label: Array | None, num_classes: int) -> Array | None:
     return None if label is None else jax.nn.one_hot(label, num_classes)
 
 
-def _with_classes(x: Array, classes: Array | None) -> Array:
+def with_classes(x: Array, classes: Array | None) -> Array:
+    """x [batch, ..., c] and the vectors [batch, n], if any, at every position as n further channels."""
     if classes is None:
         return x
     constant = classes.reshape(classes.shape[0], *(1,) * (x.ndim - 2), -1)

@@ -96,11 +96,11 @@ class LayerNorm(nn.Module):
 class InstanceNorm(nn.Module):
     """Instance normalization over height and width of each channel of each example.
 
-    Ulyanov et al. 2016, arXiv 1607.08022. affine: scale and shift per channel; pix2pix and CycleGAN
-    have none. Needs positions: refuses vectors.
+    Ulyanov et al. 2016, arXiv 1607.08022. affine: scale and shift per channel, as in StarGAN; pix2pix and
+    CycleGAN have none. Needs positions: refuses vectors. Of a single position nothing is left but the shift.
     """
 
-    affine: bool = True
+    affine: bool = False
     epsilon: float = 1e-5
     dtype: Any = jnp.float32
 

@@ -11,10 +11,30 @@ import numpy as np
 import pytest
 
 from jaxgan.game import Net
-from jaxgan.nets import biggan, dcgan, mlp, progressive, r3gan, resnet, strided, stylegan2, weight_normalized
+from jaxgan.nets import (
+    biggan,
+    dcgan,
+    mlp,
+    progressive,
+    r3gan,
+    resnet,
+    strided,
+    stylegan2,
+    translation,
+    weight_normalized,
+)
 from jaxgan.nets.adapt import adapt
 from jaxgan.nets.classifier import Classifier
-from jaxgan.nets.layers import BatchNorm, LayerNorm, MinibatchDeviation, MinibatchDiscrimination, VirtualBatchNorm
+from jaxgan.nets.layers import (
+    BatchNorm,
+    InstanceNorm,
+    LayerNorm,
+    MinibatchDeviation,
+    MinibatchDiscrimination,
+    VirtualBatchNorm,
+)
+from jaxgan.nets.padding import zero_pad
+from jaxgan.nets.patch import PatchDiscriminator, patch_layers
 
 from .programs import jit
 
@@ -26,18 +46,23 @@ Size = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Row:
-    """A network by its size and dtype, and whether it makes images from latents or judges images.
+    """A network by its size and dtype, and whether it makes images of that size or judges them.
 
+    sees: of a size, the shape of an example of its input, if that is neither a latent nor such an image.
+    outputs: of a size, the shapes of one example's outputs, if those are no images.
     running: names of the collections that change in training. in_use: it couples the batch then, too.
+    noisy: it draws noise in training; noisy_in_use: whenever it has a key.
     drawn: it is tested as it is initialised but for its vectors, because its layers learn at speeds of their own.
     """
 
     name: str
     net: Callable[[Size, Any], Net]
     makes_images: bool
-    outputs: tuple[tuple[int, ...], ...] = ((),)
+    outputs: Callable[[Size], tuple[tuple[int, ...], ...]] = lambda size: ((),)
+    sees: Callable[[Size], tuple[int, ...]] | None = None
     running: tuple[str, ...] = ()
     noisy: bool = False
+    noisy_in_use: bool = False
     in_use: bool = False
     num_classes: int = 0
     drawn: bool = False
@@ -76,6 +101,43 @@ def styled_generator(num_classes: int, size: Size, dtype: Any) -> Net:
     mapping = stylegan2.Mapping(stylegan2.num_styles(size), 6, 2, num_classes, dtype=dtype)
     told = [()] if num_classes else []
     return adapt(stylegan2.Generator(mapping, stylegan2.Synthesis(size, WIDTH, dtype=dtype)), (LATENT,), *told)
+
+
+def translator(label: str, module: Callable[..., Any], coupled: bool = False, shrunk: int = 1, **options: Any) -> Row:
+    def sees(size: Size) -> Size:
+        return size[0] // shrunk, size[1] // shrunk, size[2]
+
+    told = [()] if options.get("num_domains") else []
+    name = f"translation.{module.__name__}-{label}"
+    return Row(
+        name,
+        lambda size, dtype: adapt(
+            module(size[2], width=WIDTH, dtype=dtype, **options), sees(size), *told, couples_batch=coupled
+        ),
+        True,
+        sees=sees,
+        running=("batch_stats",) if coupled else (),
+        noisy=module is translation.UNet and options.get("dropout") != 0,
+        noisy_in_use=True,
+        num_classes=options.get("num_domains", 0),
+    )
+
+
+def patches(size: Size) -> tuple[tuple[int, ...], ...]:
+    halved = 2 ** patch_layers(*size[:2])
+    return ((-(-size[0] // halved), -(-size[1] // halved)),)
+
+
+def patch_discriminator(label: str, coupled: bool = False, **options: Any) -> Row:
+    return Row(
+        f"patch.PatchDiscriminator-{label}",
+        lambda size, dtype: adapt(
+            PatchDiscriminator(WIDTH, patch_layers(*size[:2]), dtype=dtype, **options), size, couples_batch=coupled
+        ),
+        False,
+        outputs=patches,
+        running=("batch_stats",) * coupled + ("spectral",) * bool(options.get("spectral")),
+    )
 
 
 def reference(key: jax.Array) -> jax.Array:
@@ -228,14 +290,41 @@ ROWS = (
         "weight_normalized.Classifier",
         lambda size, dtype: adapt(weight_normalized.Classifier(10, 8 * WIDTH, dtype=dtype), size),
         False,
-        outputs=((10,),),
+        outputs=lambda size: ((10,),),
         noisy=True,
     ),
+    translator("plain", translation.UNet, depth=2, normalization=None),
+    translator("instance", translation.UNet, depth=2),
+    translator("batch", translation.UNet, True, depth=2, normalization=BatchNorm, dropout=0.0),
+    # instance normalization over 2x2 positions divides by small numbers: rounding shows
+    translator("plain", translation.ResNetTranslator, blocks=2, halvings=1),
+    translator(
+        "conditional",
+        translation.ResNetTranslator,
+        blocks=1,
+        halvings=1,
+        num_domains=CLASSES,
+        padding=zero_pad,
+        kernel=4,
+        normalization=partial(InstanceNorm, affine=True),
+    ),
+    translator("batch", translation.SuperResolver, True, shrunk=4, blocks=1),
+    translator("plain", translation.SuperResolver, shrunk=2, factor=2, blocks=2, normalization=None),
+    Row(
+        "translation.PatchSampleMLP",
+        lambda size, dtype: adapt(translation.PatchSampleMLP(8, dtype=dtype), (size[0], size[2])),
+        False,
+        outputs=lambda size: ((size[0], 8),),
+        sees=lambda size: (size[0], size[2]),
+    ),
+    patch_discriminator("plain"),
+    patch_discriminator("instance", normalization=InstanceNorm, spectral=True),
+    patch_discriminator("batch", True, normalization=BatchNorm),
     Row(
         "Classifier",
         lambda size, dtype: adapt(Classifier(10, width=4, features=7, dtype=dtype), size),
         False,
-        outputs=((10,), (7,)),
+        outputs=lambda size: ((10,), (7,)),
         noisy=True,
     ),
 )
@@ -259,7 +348,7 @@ def told(row: Row, size: Size, dtype: Any = jnp.float32) -> Net:
 
 
 def inputs(row: Row, size: Size) -> jax.Array:
-    shape = (LATENT,) if row.makes_images else size
+    shape = row.sees(size) if row.sees is not None else (LATENT,) if row.makes_images else size
     return jax.random.uniform(jax.random.key(1), (BATCH, *shape), minval=-1.0)
 
 
@@ -307,7 +396,7 @@ def test_shapes_and_types_at_every_size(row, size):
     for train in (True, False):
         apply = lambda v, x, train=train: net.apply(v, x, key=jax.random.key(0), train=train)  # noqa: E731
         output, changed = jax.eval_shape(apply, variables, inputs(row, size))
-        expected = [(BATCH, *size)] if row.makes_images else [(BATCH, *shape) for shape in row.outputs]
+        expected = [(BATCH, *size)] if row.makes_images else [(BATCH, *shape) for shape in row.outputs(size)]
         assert [leaf.shape for leaf in jax.tree.leaves(output)] == expected
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(output))
         running = {name: variables[name] for name in variables if name not in ("params", "reference")}
@@ -331,9 +420,9 @@ def test_examples_are_coupled_where_the_net_says_so(row):
     net, variables, x = small(row)
     for train in (True, False):
         moved = 0.0
-        for before, after in zip(
-            outputs(net, variables, x, train), outputs(net, variables, x.at[2].add(0.7), train), strict=True
-        ):
+        # no constant: instance normalization takes that away
+        other = x.at[2].add(0.7).at[2, :1].add(0.7)
+        for before, after in zip(outputs(net, variables, x, train), outputs(net, variables, other, train), strict=True):
             assert np.abs(before - after)[2].max() > 1e-4  # the perturbed example itself
             moved = max(moved, float(np.delete(np.abs(before - after), 2, axis=0).max()))
         assert (moved > 1e-5) == (net.couples_batch and (train or row.in_use))
@@ -345,7 +434,7 @@ def test_without_training_the_output_is_a_function_of_the_input(row):
     for train in (True, False):
         first, second = (outputs(net, variables, x, train, key) for key in (1, 2))
         same = all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
-        assert same == (not (row.noisy and train))
+        assert same == (not (row.noisy and (train or row.noisy_in_use)))
     jax.eval_shape(lambda v, x: net.apply(v, x, train=False), variables, x)  # and needs no key
 
 
@@ -361,7 +450,13 @@ def test_running_variables_change_in_training_only(row):
 
 
 # nets whose only input is the latent or the image: no label, and no one logit
-TOLD_NOTHING = ("Classifier", "weight_normalized.Generator", "weight_normalized.Classifier")
+TOLD_NOTHING = (
+    "Classifier",
+    "weight_normalized.Generator",
+    "weight_normalized.Classifier",
+    "translation.PatchSampleMLP",
+    *(r.name for r in ROWS if r.name.startswith(("translation.UNet", "translation.SuperResolver", "patch."))),
+)
 with_classes = pytest.mark.parametrize("row", [r for r in ROWS if r.num_classes], ids=lambda row: row.name)
 by_label = pytest.mark.parametrize("row", [r for r in ROWS if r.name not in TOLD_NOTHING], ids=lambda row: row.name)
 judging = pytest.mark.parametrize(

@@ -83,6 +83,32 @@ def test_features_are_what_the_module_sows():
     assert np.any(gradient)
 
 
+class Mapped(nn.Module):
+    """A net from pictures to pictures that shows two maps of different sizes, and has running variables."""
+
+    @nn.compact
+    def __call__(self, x, train=True):
+        self.sow("intermediates", "maps", x)
+        y = nn.BatchNorm(use_running_average=not train)(x[:, ::2].astype(jnp.bfloat16))
+        self.sow("intermediates", "maps", y)
+        return jnp.tanh(x)
+
+
+def test_maps_are_a_tuple_as_they_are():
+    net = adapt(Mapped(), (4, 3, 2), couples_batch=True)
+    variables, x = net.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (5, 4, 3, 2))
+    assert set(variables) == {"params", "batch_stats"}
+    for train in (True, False):
+        (output, maps), changed = net.features(variables, x, train=train)
+        assert isinstance(maps, tuple) and [m.shape for m in maps] == [(5, 4, 3, 2), (5, 2, 3, 2)]
+        assert all(m.dtype == jnp.float32 for m in maps)
+        np.testing.assert_array_equal(maps[0], x)
+        np.testing.assert_array_equal(output, net.apply(variables, x, train=train)[0])
+        assert set(changed) == ({"batch_stats"} if train else set())
+    again = rematerialized(net).features(variables, x)[0][1]
+    jax.tree.map(np.testing.assert_array_equal, again, net.features(variables, x)[0][1])
+
+
 def test_what_is_sown_costs_nothing_where_nobody_asks():
     net = adapt(Shown(), (2,))
     variables = net.init(jax.random.key(0))

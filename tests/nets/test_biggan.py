@@ -124,6 +124,22 @@ def test_the_generator_is_the_papers(train):
     )
 
 
+def test_chunks_go_to_the_blocks_in_their_order():
+    """Two blocks: what another part of the latent changes first."""
+    module = biggan.Generator((16, 16, 1), 1)
+    variables, latent = filled(module, (6,)), jax.random.normal(jax.random.key(1), (2, 6))
+
+    @jit
+    def blocks(latent):
+        found = module.apply(variables, latent, train=False, capture_intermediates=True, mutable=["intermediates"])[1]
+        return [found["intermediates"][f"UpBlock_{i}"]["__call__"][0] for i in range(2)]
+
+    before = blocks(latent)
+    for part, changed in ((0, [True, True]), (1, [True, True]), (2, [False, True])):
+        after = blocks(latent.at[:, 2 * part].add(1.0))
+        assert [bool(np.abs(a - b).max() > 1e-3) for a, b in zip(after, before, strict=True)] == changed, part
+
+
 def test_the_discriminator_is_the_papers():
     """Blocks that widen in their first convolution; here without spectral normalization and attention."""
     module = biggan.discriminator((8, 8, 2), 1, num_classes=3, spectral=False)

@@ -12,10 +12,12 @@ from jaxgan.nets.convolution import (
     PooledConvolution,
     UpsampledConvolution,
     UpsamplingConvolution,
+    ValidConvolution,
     downsampling_convolution,
     pooled_convolution,
     upsampled_convolution,
     upsampling_convolution,
+    valid_convolution,
 )
 
 FAST = {"xla_backend_optimization_level": 0}
@@ -32,6 +34,18 @@ def strided(images, kernel):
 
 def same(images, kernel):
     return jax.lax.conv_general_dilated(images, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT)
+
+
+def transposed_3x3(images, kernel):
+    return transposed(images, jnp.pad(kernel, ((1, 0), (1, 0), (0, 0), (0, 0))))
+
+
+def strided_3x3(images, kernel):
+    return strided(images, jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0))))
+
+
+def valid(images, kernel):
+    return jax.lax.conv_general_dilated(images, kernel, (1, 1), "VALID", dimension_numbers=LAYOUT)
 
 
 def doubled_first(images, kernel):
@@ -55,13 +69,26 @@ FORMS = [
     (convolution._upsampling_on_cpu, transposed),
     (convolution._upsampling_as_convolution, transposed),
     (downsampling_convolution, strided),
-    (convolution._down, strided),
+    (convolution._downsampling_on_cpu, strided),
     (convolution._downsampling_as_convolution, strided),
+    (upsampling_convolution, transposed_3x3),
+    (convolution._upsampling_on_cpu, transposed_3x3),
+    (convolution._upsampling_as_convolution, transposed_3x3),
+    (downsampling_convolution, strided_3x3),
+    (convolution._downsampling_on_cpu, strided_3x3),
+    (convolution._downsampling_as_convolution, strided_3x3),
+    (valid_convolution, valid),
+    (convolution._valid_on_cpu, valid),
 ]
 every_form = pytest.mark.parametrize(("form", "reference"), FORMS, ids=lambda f: f.__name__)
 
 
-SIZES = {transposed: (4, 4), strided: (4, 4), same: (3, 3), doubled_first: (3, 3), pooled_last: (3, 3)}
+SIZES = {
+    transposed: (4, 4),
+    strided: (4, 4),
+    valid: (1, 2),
+    **dict.fromkeys((same, transposed_3x3, strided_3x3, doubled_first, pooled_last), (3, 3)),
+}
 
 
 def case(height, width, features_in=3, features_out=2, size=(4, 4)):
@@ -174,6 +201,28 @@ def test_kernels_of_other_odd_sizes(size):
     assert_close(results, expected)
 
 
+@pytest.mark.parametrize("size", [(7, 7), (4, 4), (5, 2), (1, 1)])
+def test_kernels_of_any_sides_inside_of_a_picture(size):
+    images, kernel = case(8, 7, size=size)
+    weight = jax.random.normal(jax.random.key(2), valid(images, kernel).shape)
+    results, expected = (
+        jax.jit(derivatives(f, weight), compiler_options=FAST)(images, kernel) for f in (valid_convolution, valid)
+    )
+    assert_close(results, expected)
+    with pytest.raises(ValueError, match="7x9 does not fit into 8x7"):
+        valid_convolution(images, jnp.ones((7, 9, 3, 2)))
+
+
+def test_doubling_is_the_adjoint_of_halving():
+    for side in (3, 4):
+        images, kernel = case(6, 4, size=(side, side))
+        outputs = jax.random.normal(jax.random.key(3), (len(images), 3, 2, 2))
+        up = upsampling_convolution(outputs, kernel[::-1, ::-1].swapaxes(2, 3))
+        np.testing.assert_allclose(
+            jnp.vdot(downsampling_convolution(images, kernel), outputs), jnp.vdot(images, up), rtol=1e-4
+        )
+
+
 def test_what_has_no_middle_or_no_half_is_refused():
     images, kernel = case(4, 4)
     with pytest.raises(ValueError, match="odd sides, got 4x4"):
@@ -183,6 +232,9 @@ def test_what_has_no_middle_or_no_half_is_refused():
             merged(images, kernel)
     with pytest.raises(ValueError, match="even sides are halved, got 4x3"):
         downsampling_convolution(images[:, :, :3], kernel)
+    for strides in (downsampling_convolution, upsampling_convolution):
+        with pytest.raises(ValueError, match="4x4 or 3x3, got 5x4"):
+            strides(images, jnp.ones((5, 4, 3, 2)))
 
 
 @pytest.mark.parametrize(
@@ -191,6 +243,9 @@ def test_what_has_no_middle_or_no_half_is_refused():
         (UpsamplingConvolution, transposed),
         (DownsamplingConvolution, strided),
         (Convolution, same),
+        (partial(UpsamplingConvolution, kernel_size=(3, 3)), transposed_3x3),
+        (partial(DownsamplingConvolution, kernel_size=(3, 3)), strided_3x3),
+        (partial(ValidConvolution, kernel_size=(4, 2)), valid),
         (partial(Convolution, kernel_size=(1, 1)), same),
         (UpsampledConvolution, doubled_first),
         (PooledConvolution, pooled_last),

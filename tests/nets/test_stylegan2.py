@@ -9,7 +9,8 @@ import pytest
 from scipy import signal
 
 from jaxgan.nets import stylegan2
-from jaxgan.nets.resample import upsample
+from jaxgan.nets.convolution import convolution, pooled_convolution
+from jaxgan.nets.resample import downsample, smooth, upsample
 from jaxgan.nets.stylegan2 import Discriminator, Generator, Mapping, ModulatedConvolution, Synthesis, num_styles
 
 jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -111,6 +112,20 @@ def test_styles_are_mixed_from_a_random_layer_on_in_training_only():
     )
 
 
+def test_the_further_latent_of_a_mixture_has_the_class_of_its_example():
+    """A mapping that reads the class alone: mixed styles are what they were."""
+    module = Mapping(5, features=3, depth=1, num_classes=4, mixing=1.0)
+    z, label = jax.random.normal(jax.random.key(0), (6, 2)), jnp.array([0, 3, 1, 2, 2, 0])
+    params = module.init(jax.random.key(1), z, label)["params"]
+    layer = params["layers_0"]["layer"]
+    deaf = {**params, "layers_0": {"layer": {**layer, "kernel": layer["kernel"].at[:2].set(0.0)}}}
+    variables = {"params": deaf, "average": {"w": jnp.zeros(3)}}
+    expected = module.apply(variables, z, label, train=False)
+    mixed, _ = module.apply(variables, z, label, rngs={"noise": jax.random.key(2)}, mutable=["average"])
+    np.testing.assert_allclose(mixed, expected, rtol=1e-5)
+    assert np.abs(expected[0] - expected[1]).min() > 1e-3
+
+
 @pytest.fixture(scope="module")
 def synthesis():
     module = Synthesis(SHAPE, width=3)
@@ -128,6 +143,52 @@ def test_one_style_for_all_layers_is_that_style_in_each(synthesis):
         assert np.abs(moved - apply(variables, styles)).max() > 1e-3, i
     with pytest.raises(ValueError, match="take 4 styles, got 3"):
         module.apply(variables, styles[:, :3])
+
+
+def drawn(variables, deviation=0.5):
+    """Variables of this structure in which everything says something."""
+    random = np.random.default_rng(0)
+    return jax.tree.map(lambda leaf: np.float32(random.normal(scale=deviation, size=leaf.shape)), variables)
+
+
+def rectified(x):
+    return (np.where(x > 0, x, 0.2 * x) * np.sqrt(2)).astype(np.float32)
+
+
+def test_synthesis_layer_by_layer(synthesis):
+    """Which style goes where, and that colours of all resolutions are added."""
+    module, variables, styles = synthesis
+    variables = drawn(variables)
+    params, noise = variables["params"], variables["reference"]
+
+    def modulated(name, x, i, **options):
+        part = params[name]["ModulatedConvolution_0"]
+        layer = ModulatedConvolution(part["kernel"].shape[3], part["kernel"].shape[:2], **options)
+        return np.asarray(layer.apply({"params": part}, jnp.asarray(x), styles[:, i]))
+
+    def styled(name, x, i, up=False):
+        x = modulated(name, x, i, up=up) + params[name]["strength"] * noise[name]["noise"]
+        return rectified(x + params[name]["bias"])
+
+    def colours(name, x, i):
+        return modulated(name, x, i, demodulate=False) + params[name]["bias"]
+
+    x = styled("_StyledLayer_0", np.tile(params["start"], (3, 1, 1, 1)), 0)
+    image = np.asarray(upsample(jnp.asarray(colours("_Colours_0", x, 1))))
+    x = styled("_StyledLayer_2", styled("_StyledLayer_1", x, 1, up=True), 2)
+    found = jit(lambda v: module.apply(v, styles, train=True))(variables)
+    np.testing.assert_allclose(found, image + colours("_Colours_1", x, 3), rtol=1e-3, atol=1e-3)
+
+
+def test_each_example_has_noise_of_its_own_in_training(synthesis):
+    module, variables, styles = synthesis
+    same = jnp.broadcast_to(styles[:1], styles.shape)
+    made = jit(lambda v, key: module.apply(v, same, train=True, rngs={"noise": key}))(
+        drawn(variables), jax.random.key(0)
+    )
+    assert np.abs(made[0] - made[1]).max() > 1e-2
+    # and noise of its own at each pixel: no two differ by a constant
+    assert np.std(np.asarray(made[0] - made[1])[..., 0]) > 1e-2
 
 
 def test_noise_is_new_in_training_held_in_use_and_as_strong_as_learnt(synthesis):
@@ -168,6 +229,41 @@ def test_discriminator_begins_with_unit_features_and_compares_groups_that_divide
     # six examples in groups of three: 0, 2 and 4 together
     moved = np.abs(module.apply(variables, x.at[0].add(0.5)) - module.apply(variables, x))
     assert np.all(moved[::2] > 1e-6) and np.all(moved[1::2] == 0)
+
+
+@pytest.mark.parametrize("classes", [0, 2])
+def test_the_discriminator_layer_by_layer(classes):
+    """Residual blocks of unit variance, without minibatch deviation; the class by a slow mapping, or none."""
+    module = Discriminator(SHAPE, 3, num_classes=classes, mapping_depth=1, group=0)
+    x, label = jax.random.normal(jax.random.key(0), (3, *SHAPE)), jnp.array([0, 1, 1])
+    told = (label,) if classes else ()
+    # biases as large as they would be used: the mapping's are multiplied by a hundredth
+    params = drawn(jax.eval_shape(module.init, jax.random.key(1), x, *told)["params"], 1.0)
+
+    def weights(name):
+        kernel = params[name]["kernel"]
+        return kernel / np.float32(np.sqrt(np.prod(kernel.shape[:-1])))
+
+    def convolved(name, x, function=convolution):
+        return np.asarray(function(jnp.asarray(x), weights(name))) + params[name].get("bias", np.float32(0.0))
+
+    def dense(i, x, rate=1.0):
+        return rate * (x @ weights(f"Dense_{i}") + params[f"Dense_{i}"]["bias"])
+
+    y = rectified(convolved("Convolution_0", x))
+    shortcut = convolved("Convolution_1", downsample(jnp.asarray(y)))
+    y = smooth(jnp.asarray(rectified(convolved("Convolution_2", y))))
+    y = (rectified(convolved("PooledConvolution_0", y, pooled_convolution)) + shortcut) / np.float32(np.sqrt(2))
+    y = rectified(convolved("Convolution_3", y))
+    y = rectified(dense(0, y.reshape(3, -1)))
+    if classes:
+        embedded = dense(1, np.eye(2)[label])
+        embedded = embedded / np.sqrt((embedded**2).mean(1, keepdims=True))
+        expected = (dense(3, y) * rectified(dense(2, embedded, 0.01))).sum(1) / np.sqrt(6)
+    else:
+        expected = dense(1, y)[:, 0]
+    found = jit(lambda p: module.apply({"params": p}, x, *told))(params)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_impossible_sizes_are_named():
