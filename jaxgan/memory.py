@@ -22,8 +22,7 @@ class Replay:
     there. A place that was never filled shows the new fake. Old fakes keep a discriminator from
     forgetting what the generator did before (Shrivastava et al., "Learning from Simulated and
     Unsupervised Images through Adversarial Training", 2017, arXiv 1612.07828, section 2.3; there
-    places are filled at random). CycleGAN's image pool instead shows an old image with probability
-    1/2 each.
+    places are filled at random). CycleGAN's pool, which tosses a coin for each, is `ImagePool`.
 
     capacity: examples kept, at least half a batch.
     """
@@ -56,6 +55,68 @@ class Replay:
         shown = jax.tree.map(mix, fakes, memory["places"])
         kept = jax.tree.map(keep, fakes, memory["places"])
         return shown, {"places": kept, "filled": memory["filled"].at[place].set(1)}
+
+
+@dataclass(frozen=True)
+class ImagePool:
+    """CycleGAN's pool of old fakes: each new one is shown, or with probability 1/2 an old one in its place.
+
+    The first `capacity` fakes are kept, and shown as they are. From then on a coin is tossed for each: heads, the
+    new fake is shown; tails, one from the pool, and the new one takes its place there. Zhu, Park, Isola, Efros,
+    "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks", 2017, arXiv 1703.10593,
+    section 4, with 50 places. Their code takes pictures one after another; the old ones of a batch are here drawn
+    from places that are all different, so that a fake of this batch is not shown again in it.
+
+    capacity: fakes kept in each group, at least those of a batch. groups: equal parts of a batch, one after
+    another, that have a pool each, such as the fakes of two domains.
+    """
+
+    capacity: int
+    groups: int = 1
+
+    def empty(self, fakes: Any) -> Mapping[str, Array]:
+        """Memory for fakes of these shapes and types, a tree of arrays [n, ...]: labels may travel along."""
+        n = jax.tree.leaves(fakes)[0].shape[0]
+        if n % self.groups:
+            raise ValueError(f"{self.groups} pools do not divide a batch of {n}")
+        if self.capacity < n // self.groups:
+            raise ValueError(f"a pool of {self.capacity} is less than the {n // self.groups} fakes of a batch")
+        places = jax.tree.map(
+            lambda x: _as_bits(jnp.zeros((self.groups, self.capacity, *x.shape[1:]), x.dtype)),
+            fakes,
+        )
+        return {"places": places, "filled": jnp.zeros((self.groups,), jnp.int32)}
+
+    def draw(self, memory: Mapping[str, Any], fakes: Any, key: Key) -> tuple[Any, Mapping[str, Any]]:
+        """(fakes to show, memory after): `fakes` and the shown ones are trees of arrays [n, ...]."""
+        n = jax.tree.leaves(fakes)[0].shape[0] // self.groups
+
+        def in_group(key: Key, filled: Array, new: Any, places: Any) -> tuple[Any, Any]:
+            place_key, coin_key = jax.random.split(key)
+            full = filled >= self.capacity
+            in_order = filled + jnp.arange(n)
+            place = jnp.where(full, jax.random.permutation(place_key, self.capacity)[:n], in_order)
+            swap = full & jax.random.bernoulli(coin_key, 0.5, (n,))
+            # beyond the last place nothing is kept: new fakes that are shown, and those for which none was left
+            kept_at = jnp.where(swap | ~full, place, self.capacity)
+
+            def mix(new: Array, old: Array) -> Array:
+                taken = _as_values(old[jnp.minimum(place, self.capacity - 1)], new.dtype)
+                return jnp.where(swap.reshape(-1, *[1] * (new.ndim - 1)), taken, new)
+
+            def keep(new: Array, old: Array) -> Array:
+                return old.at[kept_at].set(_as_bits(jax.lax.stop_gradient(new)), mode="drop")
+
+            return jax.tree.map(mix, new, places), jax.tree.map(keep, new, places)
+
+        grouped = jax.tree.map(lambda x: x.reshape(self.groups, n, *x.shape[1:]), fakes)
+        keys = jax.random.split(key, self.groups)
+        shown, places = jax.vmap(in_group)(keys, memory["filled"], grouped, memory["places"])
+        filled = jnp.minimum(memory["filled"] + n, self.capacity)
+        return (
+            jax.tree.map(lambda x: x.reshape(self.groups * n, *x.shape[2:]), shown),
+            {"places": places, "filled": filled},
+        )
 
 
 @dataclass(frozen=True)

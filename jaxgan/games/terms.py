@@ -15,21 +15,30 @@ from jaxgan.losses.auxiliary import cross_entropy
 Wrong = Callable[[Array, Key], Array]
 
 
-def auxiliary_classification(weight: Weight, head: str, of: tuple[str, ...] = ("real", "fake")) -> Term:
+def auxiliary_classification(
+    weight: Weight,
+    head: str,
+    of: tuple[str, ...] = ("real", "fake"),
+    wanted: Callable[[Round], Array | None] = lambda r: r.condition,
+    loss: Callable[[Array, Array], Array] = cross_entropy,
+) -> Term:
     """``weight * (sum over `of` of mean(-log P(class | example)))``: what a classifier on D's features pays.
 
     head: the name of the head, features -> logits [batch, classes]. of: "real" and "fake" in D's loss,
         which the classifier shares, and "fake" alone in the generator's. Both have the real
         batch's classes, so D must not see old fakes.
+    wanted: the class to tell of each example, where it is not the condition, such as the one that StarGAN's
+        generator was asked for. loss: (the head's output, wanted) -> [batch, ...].
 
     Odena, Olah, Shlens, "Conditional Image Synthesis with Auxiliary Classifier GANs", 2017, arXiv 1610.09585,
     Eq. 3: L_C, which both players maximise.
     """
 
     def term(r: Round) -> Array:
-        if r.condition is None:
+        label = wanted(r)
+        if label is None:
             raise ValueError("auxiliary classification needs a condition: the classes")
-        losses = [jnp.mean(cross_entropy(r.heads[head](_features(r, kind, head)), r.condition)) for kind in of]
+        losses = [jnp.mean(loss(r.heads[head](_features(r, kind, head)), label)) for kind in of]
         return value(weight, r.hyper) * sum(losses[1:], losses[0])
 
     return term
@@ -71,6 +80,11 @@ def another_class(num_classes: int) -> Wrong:
     if num_classes < 2:
         raise ValueError(f"another class needs at least 2 classes, got {num_classes}")
     return lambda label, key: (label + jax.random.randint(key, label.shape, 1, num_classes)) % num_classes
+
+
+def another_picture(condition: Array, key: Key) -> Array:
+    """Each picture's neighbour in the batch: a `Wrong` for conditions that are pictures."""
+    return jnp.roll(condition, 1, axis=0)
 
 
 def _features(r: Round, kind: str, head: str) -> Array:

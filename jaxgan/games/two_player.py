@@ -7,11 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgan.arrays import Array, Key, Metrics, Params
+from jaxgan.arrays import Array, Batch, Key, Metrics, Params
 from jaxgan.game import Game, LossInput, LossOutput, Net, Player, Update, every
 from jaxgan.losses.adversarial import AdversarialLoss
 from jaxgan.losses.penalties import Penalty
-from jaxgan.memory import Replay
+from jaxgan.memory import ImagePool, Replay
 
 # Fixed folds of the step's key. Latents and the generator's noise are the same for both updates.
 LATENT, GENERATOR_NOISE, REAL_NOISE, FAKE_NOISE, TERMS, REAL_SHOWN, FAKE_SHOWN, REPLAY, LABELS = range(9)
@@ -22,20 +22,26 @@ LATENT, GENERATOR_NOISE, REAL_NOISE, FAKE_NOISE, TERMS, REAL_SHOWN, FAKE_SHOWN, 
 class Round:
     """What one forward pass of the two players computed.
 
-    real, fake: examples [batch, ...] as D saw them (noisy, packed, in part old); latent
-        [examples, latent]; condition [batch, ...] of the real examples, or None.
+    real, fake: examples [batch, ...] as D saw them (noisy, packed, in part old); example, made: the real
+        ones and the fakes before that.
+    given: the inputs that the generator made the fakes from; latent, the first of them: [examples, latent], or
+        in translation pictures. condition [batch, ...] of the real examples, or None.
     real_output, fake_output: D's logits. real_features, fake_features: its last hidden activations
         [batch, n] from the same passes, None for a net that shows none.
     key: for the terms' own draws.
     critic: (examples, condition=None) -> logits, D as it stands, without changing its running
         variables; told the real examples' condition, or another one.
-    heads: by name, features -> output, the further nets on D's features as they stand.
+    generator: (inputs, as `given`) -> fakes, G as it stands, with the noise that made the fakes; generator_features:
+        likewise, what its net shows of itself. Neither changes its running variables.
+    heads: by name, features -> output, the further nets on D's or G's features as they stand.
     hyper: the numbers of the run that a study varies. step: of the game.
     """
 
     real: Array
     fake: Array
-    latent: Array
+    example: Array
+    made: Array
+    given: tuple[Array, ...]
     condition: Array | None
     real_output: Array
     fake_output: Array
@@ -45,13 +51,21 @@ class Round:
     hyper: Mapping[str, Any]
     step: Array
     critic: Callable[..., Array]
-    heads: Mapping[str, Callable[[Array], Any]]
+    generator: Callable[..., Array]
+    generator_features: Callable[..., Any]
+    heads: Mapping[str, Callable[..., Any]]
+
+    @property
+    def latent(self) -> Array:
+        return self.given[0]
 
 
 # already weighted, differentiable scalar that is added to a player's loss
 Term = Callable[[Round], Array]
 # a number, or the name of one in the run's hyper
 Weight = float | str
+# (key, batch) -> all inputs of the generator, where they are not a latent and the condition
+Given = Callable[[Key, Batch], tuple[Array, ...]]
 # (examples, key, inputs of the loss) -> examples: what D is shown of reals and fakes
 Show = Callable[[Array, Key, LossInput], Array]
 
@@ -120,13 +134,15 @@ def two_player(
     generator: Player,
     discriminator: Player,
     loss: AdversarialLoss,
-    prior: Callable[[Key, int], Array],
+    prior: Callable[[Key, int], Array] | None,
     *,
+    given: Given | None = None,
     observation: str = "image",
     condition: str | None = None,
     tell_discriminator: bool = True,
     told_by_step: Callable[[Array], Array] | None = None,
     heads: Mapping[str, Player] | None = None,
+    generator_heads: Mapping[str, Player] | None = None,
     carried: Mapping[str, Carried] | None = None,
     discriminator_terms: Sequence[Term] = (),
     generator_terms: Sequence[Term] = (),
@@ -136,7 +152,7 @@ def two_player(
     generator_weight: Weight = 1.0,
     show: Show | None = None,
     packing: int = 1,
-    replay: Replay | None = None,
+    replay: Replay | ImagePool | None = None,
     batch: tuple[int, ...] | None = None,
     discriminator_when: Callable[[Any], Any] | None = None,
     generator_when: Callable[[Any], Any] | None = None,
@@ -145,11 +161,14 @@ def two_player(
     """The game of Goodfellow et al. 2014 for any adversarial loss: D moves first, then G.
 
     prior: (key, n) -> latents [n, ...]. observation, condition: batch keys of the real examples
-        and of what both nets are told as a second input (None: nothing).
+        and of what both nets are told as a second input (None: nothing): classes, or pictures.
+    given: in place of a prior, for generators that translate: what they are given, whole, which need not hold the
+        condition.
     tell_discriminator: False keeps the condition from D's net; terms have it still.
     told_by_step: step -> a scalar that both nets are told as their last input, one for each example.
     heads: further nets on D's features, by the names of their players, which move with D; for terms. The
         running variables of a head follow its pass over the fakes.
+    generator_heads: nets on G's features that move with G; they have no running variables.
     carried: what else D's update carries in the game's memory, by name.
     discriminator_terms, generator_terms: penalties and the like, computed from the same forward pass.
     lazy_terms: terms of D's loss that every `lazy_interval`-th step minimises by a move of its own,
@@ -158,7 +177,8 @@ def two_player(
     generator_weight: of the generator's adversarial loss; 0 leaves it to its terms.
     show: what D sees instead of reals and fakes, in both updates, with noise of its own for each.
     packing: D judges packs of so many examples (`pack`); its net takes as many times the channels.
-    replay: D's own update sees half old fakes; it needs `batch`, the shape [n, ...] of the real examples.
+    replay: D's own update sees old fakes among the new; it needs `batch`, the shape [n, ...] of the real examples,
+        and classes, if any, as the condition.
     D sees real and fake examples in two passes; the fake one starts from the running variables that
     the real one left. Both updates of a step see the same latents.
 
@@ -169,25 +189,38 @@ def two_player(
         raise ValueError("a replay of old fakes needs the shape of a batch")
     if packing > 1 and condition is not None:
         raise ValueError("packing does not know which of several conditions to tell D: leave one of them out")
-    heads, carried = dict(heads or {}), dict(carried or {})
+    if prior is None and given is None:
+        raise ValueError("the generator is given nothing: neither a prior nor inputs")
+    heads, carried, generator_heads = dict(heads or {}), dict(carried or {}), dict(generator_heads or {})
     lazy = bool(lazy_terms) and lazy_interval > 1
     every_step_terms = (*discriminator_terms, *(() if lazy else lazy_terms))
 
-    def generate(params: Mapping[str, Params], inputs: LossInput, told: tuple[Array, ...]) -> tuple[Array, Array, Any]:
-        real = inputs.batch[observation]
-        latent = prior(jax.random.fold_in(inputs.key, LATENT), real.shape[0])
-        fake, running = generator.net.apply(
-            {"params": params["generator"], **inputs.variables["generator"]},
-            latent,
-            *told,
-            key=jax.random.fold_in(inputs.key, GENERATOR_NOISE),
-        )
+    def make(params: Mapping[str, Params], inputs: LossInput, function: Callable | None, given: Any) -> tuple[Any, Any]:
+        if function is None:
+            raise ValueError("this generator shows nothing of itself")
+        variables = {"params": params["generator"], **inputs.variables["generator"]}
+        return function(variables, *given, key=jax.random.fold_in(inputs.key, GENERATOR_NOISE))
+
+    def generate(params: Mapping[str, Params], inputs: LossInput, told: tuple[Array, ...]) -> tuple[Any, Array, Any]:
+        real, key = inputs.batch[observation], jax.random.fold_in(inputs.key, LATENT)
+        if given is not None:
+            chosen = given(key, inputs.batch)
+        else:
+            assert prior is not None
+            chosen = (prior(key, real.shape[0]), *told)
+        fake, running = make(params, inputs, generator.net.apply, chosen)
         if fake.shape != real.shape:
             raise ValueError(f"the generator makes {fake.shape[1:]}, the data are {real.shape[1:]}")
-        return latent, fake, running
+        return chosen, fake, running
 
     def judge(
-        params: Mapping[str, Params], inputs: LossInput, latent: Array, fake: Array, real_told: Any, fake_told: Any
+        params: Mapping[str, Params],
+        inputs: LossInput,
+        chosen: tuple[Array, ...],
+        made: Array,
+        fake: Array,
+        real_told: Any,
+        fake_told: Any,
     ) -> tuple[Round, Mapping[str, Any]]:
         key, before = inputs.key, inputs.variables["discriminator"]
 
@@ -211,9 +244,9 @@ def two_player(
             (output, features), changed = net(discriminator.net.features, examples, told, running, noise)
             return output, features, {**running, **changed}
 
-        def head(name: str) -> Callable[[Array], Any]:
+        def head(name: str, player: Player) -> Callable[..., Any]:
             variables = {"params": params[name], **inputs.variables[name]}
-            return lambda features: heads[name].net.apply(variables, features)[0]
+            return lambda *features: player.net.apply(variables, *features)[0]
 
         real_shown, fake_shown = shown(inputs.batch[observation], REAL_SHOWN), shown(fake, FAKE_SHOWN)
         real_output, real_features, running = seen(real_shown, real_told, before, REAL_NOISE)
@@ -221,7 +254,9 @@ def two_player(
         played = Round(
             real=real_shown,
             fake=fake_shown,
-            latent=latent,
+            example=inputs.batch[observation],
+            made=made,
+            given=chosen,
             condition=real_told[0] if condition is not None else None,
             real_output=real_output,
             fake_output=fake_output,
@@ -231,7 +266,9 @@ def two_player(
             hyper=inputs.hyper,
             step=inputs.step,
             critic=critic,
-            heads={name: head(name) for name in heads},
+            generator=lambda *own: make(params, inputs, generator.net.apply, own)[0],
+            generator_features=lambda *own: make(params, inputs, generator.net.features, own)[0][1],
+            heads={name: head(name, player) for name, player in {**heads, **generator_heads}.items()},
         )
         return played, running
 
@@ -244,12 +281,12 @@ def two_player(
 
     def discriminator_loss(params: Mapping[str, Params], inputs: LossInput) -> tuple[Array, LossOutput]:
         told = told_in(inputs)
-        latent, made, _ = generate(params, inputs, told)
+        chosen, made, _ = generate(params, inputs, told)
         seen, memory = (made, told), dict[str, Any]()
         if replay is not None:
             seen, pool = replay.draw(inputs.memory["replay"], seen, jax.random.fold_in(inputs.key, REPLAY))
             memory = {"replay": pool}
-        played, running = judge(params, inputs, latent, seen[0], told, seen[1])
+        played, running = judge(params, inputs, chosen, made, seen[0], told, seen[1])
         running_heads = {name: _running(params, inputs, name, player, played) for name, player in heads.items()}
         d_loss = loss if labels is None else labels(loss, jax.random.fold_in(inputs.key, LABELS), inputs.hyper)
         adversarial = jnp.mean(d_loss.discriminator(played.real_output, played.fake_output))
@@ -269,14 +306,14 @@ def two_player(
 
     def lazy_loss(params: Mapping[str, Params], inputs: LossInput) -> tuple[Array, LossOutput]:
         told = told_in(inputs)
-        latent, made, _ = generate(params, inputs, told)
-        played, running = judge(params, inputs, latent, made, told, told)
+        chosen, made, _ = generate(params, inputs, told)
+        played, running = judge(params, inputs, chosen, made, made, told, told)
         return lazy_interval * _sum(lazy_terms, played), LossOutput(variables={"discriminator": running})
 
     def generator_loss(params: Mapping[str, Params], inputs: LossInput) -> tuple[Array, LossOutput]:
         told = told_in(inputs)
-        latent, made, running = generate(params, inputs, told)
-        played, _ = judge(params, inputs, latent, made, told, told)
+        chosen, made, running = generate(params, inputs, told)
+        played, _ = judge(params, inputs, chosen, made, made, told, told)
         adversarial = jnp.mean(loss.generator(played.real_output, played.fake_output))
         weighted = value(generator_weight, inputs.hyper) * adversarial
         output = LossOutput(variables={"generator": running}, metrics={"adversarial": adversarial})
@@ -292,11 +329,11 @@ def two_player(
 
     lazily = Update("regularization", ("discriminator",), lazy_loss, every(lazy_interval, offset=0))
     return Game(
-        players={"generator": generator, "discriminator": discriminator, **heads},
+        players={"generator": generator, "discriminator": discriminator, **heads, **generator_heads},
         updates=(
             Update("discriminator", ("discriminator", *heads), discriminator_loss, discriminator_when),
             *([lazily] if lazy else []),
-            Update("generator", ("generator",), generator_loss, generator_when),
+            Update("generator", ("generator", *generator_heads), generator_loss, generator_when),
         ),
         memory=memory,
         simultaneous=simultaneous,

@@ -50,3 +50,25 @@ def uniform_information(mean: Array, code: Array, deviation: float = 1.0) -> Arr
     difference = (code - mean.astype(jnp.promote_types(mean.dtype, jnp.float32))) / deviation
     at_best = log(2.0) - 0.5 * log(2.0 * pi) - log(deviation)
     return jnp.sum(at_best - 0.5 * jnp.square(difference), axis=-1)
+
+
+def contrastive(query: Array, key: Array, temperature: float = 0.07) -> Array:
+    """``-log softmax_j(query_i . key_j / temperature)[i]``: query, key [batch, n, features] -> [batch, n], in nats.
+
+    The i-th query is to be like the i-th key and unlike the other n - 1 keys of its own example; no gradient
+    flows to the keys. At its largest where a query is like a wrong one; log n where it is like all. Unit vectors
+    are expected. InfoNCE (van den Oord et al. 2018, arXiv 1807.03748, Eq. 4) with a dot product, as Park, Efros,
+    Zhang, Zhu, "Contrastive Learning for Unpaired Image-to-Image Translation", 2020, arXiv 2007.15651, Eq. 3, has it.
+    """
+    if query.shape != key.shape:
+        raise ValueError(f"queries and keys differ in shape: {query.shape}, {key.shape}")
+    key = jax.lax.stop_gradient(key)
+    alike = jnp.einsum("bif,bjf->bij", query, key, precision="highest").astype(jnp.float32) / temperature
+    right = jnp.broadcast_to(jnp.arange(query.shape[1]), query.shape[:2])
+    return cross_entropy(alike, right)
+
+
+def binary_cross_entropy(logits: Array, attributes: Array) -> Array:
+    """Minus the log-probability of attributes that are or are not there: logits, attributes in {0, 1} -> same shape."""
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    return optax.losses.sigmoid_binary_cross_entropy(logits, attributes.astype(logits.dtype))

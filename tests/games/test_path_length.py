@@ -18,10 +18,10 @@ from jaxgan.losses.adversarial import non_saturating
 from jaxgan.nets import mlp
 from jaxgan.nets.adapt import adapt
 
-LAYERS, DIMENSION, SHAPE, BATCH = 2, 3, (2, 5, 1), 8
-PIXELS = 10
+LAYERS, DIMENSION, SHAPE, BATCH = 2, 3, (2, 5, 3), 8
+PIXELS, NUMBERS = 10, 30
 # unequal layers, so that a sum in place of their mean shows
-MATRICES = np.random.default_rng(0).normal(size=(LAYERS, DIMENSION, PIXELS)) * np.array([1.0, 3.0])[:, None, None]
+MATRICES = np.random.default_rng(0).normal(size=(LAYERS, DIMENSION, NUMBERS)) * np.array([1.0, 3.0])[:, None, None]
 
 
 def mapping() -> Net:
@@ -64,15 +64,17 @@ def game(weight: Any = 1.0, number: float = 1.0, optimizer: Any = None, **keywor
     return with_path_length(two, w, images, normal_prior(DIMENSION), weight, **keywords)
 
 
-def measured(number: float, before: float = 0.0, n: int = BATCH, **keywords: Any) -> tuple[Any, Any, Any]:
+def measured(
+    number: float, before: float = 0.0, n: int = BATCH, made: Any = None, seed: int = 7, **keywords: Any
+) -> tuple[Any, Any, Any]:
     """The loss of the further move, its gradient, and what it leaves in memory."""
-    made = game(number=number, **keywords)
-    (update,) = [u for u in made.updates if u.name == "path_length"]
+    made = game(number=number, **keywords) if made is None else made
+    update = made.updates[-1]
     state = init_state(made, jax.random.key(0), {"path": 0.5})
     inputs = LossInput(
         step=state.step,
-        key=jax.random.key(7),
-        batch={"image": jnp.zeros((n, *SHAPE))},
+        key=jax.random.key(seed),
+        batch={"image": jnp.zeros((n, *SHAPE)), "label": jnp.arange(n)},
         variables=state.variables,
         opt_state=state.opt_state,
         ema=state.ema,
@@ -92,7 +94,7 @@ def test_lengths_of_a_linear_generator_are_those_of_its_matrices():
     _, _, output = measured(1.0, n=8000)
     expected = np.mean((MATRICES**2).sum((1, 2))) / PIXELS
     # lengths themselves: a Gaussian sample of y by NumPy
-    y = np.random.default_rng(1).normal(size=(40_000, PIXELS)) / np.sqrt(PIXELS)
+    y = np.random.default_rng(1).normal(size=(40_000, NUMBERS)) / np.sqrt(PIXELS)
     lengths = np.sqrt(np.mean(np.square(np.einsum("ldp,np->nld", MATRICES, y)).sum(2), axis=1))
     np.testing.assert_allclose(np.mean(lengths**2), expected, rtol=0.02)
     np.testing.assert_allclose(output.metrics["length"], lengths.mean(), rtol=0.02)
@@ -136,6 +138,23 @@ def test_it_moves_the_generator_alone_every_few_steps_on_a_part_of_the_batch():
     # half of the batch: eight examples give the length that four give
     halves = [measured(1.0, n=n, shrink=s)[2].metrics["length"] for n, s in ((8, 2), (4, 1))]
     np.testing.assert_allclose(*halves, rtol=1e-6)
+
+
+def test_each_step_measures_other_directions_of_other_examples():
+    """The mapping trains: it hears the first conditions of the batch, and mixes styles by a key."""
+    heard: list[Any] = []
+
+    def apply(variables: Any, latent: jax.Array, *told: jax.Array, key: Any = None, train: bool = True) -> Any:
+        heard.append((latent, told, key, train))
+        return jnp.ones((len(latent), LAYERS, DIMENSION)), {}
+
+    two = replace(game(), updates=game().updates[:-1])
+    told = with_path_length(two, Net(mapping().init, apply), synthesis(), normal_prior(3), 1.0, condition="label")
+    lengths = [float(measured(1.0, made=told, seed=seed)[2].metrics["length"]) for seed in (7, 8)]
+    assert abs(lengths[0] - lengths[1]) > 0.01
+    (first, (label,), key, train), (second, *_) = heard
+    np.testing.assert_array_equal(label, [0, 1, 2, 3])
+    assert key is not None and train and np.abs(first - second).min() > 1e-4
 
 
 def test_a_generator_that_does_not_move_has_a_finite_gradient():

@@ -24,7 +24,9 @@ def played(**changes):
     given = {
         "real": jnp.asarray(REAL),
         "fake": jnp.asarray(FAKE),
-        "latent": jnp.asarray([[0.0, 1, 0], [1, 0, 0], [0, 1, 0]]),
+        "example": jnp.asarray(REAL),
+        "made": jnp.asarray(FAKE),
+        "given": (jnp.asarray([[0.0, 1, 0], [1, 0, 0], [0, 1, 0]]),),
         "condition": jnp.asarray(LABEL),
         "real_output": jnp.asarray(REAL @ [0.3, 0.9]),
         "fake_output": jnp.asarray(FAKE @ [0.3, 0.9]),
@@ -34,6 +36,8 @@ def played(**changes):
         "hyper": {"weight": 0.7},
         "step": jnp.int32(0),
         "critic": lambda x, label=None: x @ jnp.array([0.3, 0.9]) + (0.0 if label is None else 0.5 * label),
+        "generator": lambda *given: given[0] @ HEAD.T,
+        "generator_features": lambda *given: (),
         "heads": {"head": lambda features: features @ HEAD},
     }
     return Round(**{**given, **changes})
