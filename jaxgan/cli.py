@@ -1,5 +1,5 @@
 """The command line: ``jaxgan train | resume | sample | interpolate | arithmetic | directions | invert | neighbours |
-evaluate | spectrum | report | list | data``.
+translate | evaluate | spectrum | report | list | data``.
 
 Light until it knows what is asked: help and `list` answer without importing JAX. Mistakes in the
 request end with one line on standard error and status 2, interruptions with 130 or 143 (saved),
@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from jaxgan.commands import data, explore, measure, samples, train
+from jaxgan.commands import data, explore, measure, samples, train, translate
 from jaxgan.commands.flags import DONE, FAILED, MISTAKE, fail
 from jaxgan.config import RequestError
 
@@ -25,6 +25,7 @@ usage: jaxgan COMMAND ...
   directions RUN   directions in latent space and what each changes
   invert RUN ...   the latents of real pictures
   neighbours RUN   samples beside their nearest training images
+  translate RUN .. pictures into another domain
   evaluate WHAT    metrics of a run, or of a folder or archive of images
   spectrum RUN     eigenvalues of the game: does it converge, rotate or diverge?
   report RUN ...   one page about a run, or one that compares several
@@ -77,6 +78,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "directions": explore.directions,
     "invert": explore.invert,
     "neighbours": samples.neighbours,
+    "translate": translate.translate,
     "evaluate": measure.evaluate,
     "spectrum": measure.spectrum,
     "report": measure.report,

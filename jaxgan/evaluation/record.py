@@ -27,6 +27,8 @@ LOWER_IS_BETTER = frozenset(
         "nll",
         "path_length",
         "code_error",
+        "l1",
+        "cycle_l1",
     }
 )
 HIGHER_IS_BETTER = frozenset(
@@ -43,6 +45,8 @@ HIGHER_IS_BETTER = frozenset(
         "accuracy",
         "agreement",
         "classification_accuracy",
+        "psnr",
+        "ssim",
     }
 )
 # Spread and bookkeeping around the numbers: how they were measured, not what came out.

@@ -14,12 +14,21 @@ from jaxgan.arrays import Array, Key
 from jaxgan.config import Options, RequestError
 from jaxgan.data.images import Images, batches
 from jaxgan.game import Game, LossInput, Net, Player, every
-from jaxgan.games.terms import another_class, matching_aware
-from jaxgan.games.two_player import Carried, Round, Term, collapse_alarm, feature_matching, gradient_penalty, two_player
+from jaxgan.games.terms import another_class, another_picture, matching_aware
+from jaxgan.games.two_player import (
+    Carried,
+    Given,
+    Round,
+    Term,
+    collapse_alarm,
+    feature_matching,
+    gradient_penalty,
+    two_player,
+)
 from jaxgan.latent import labelled
 from jaxgan.losses import penalties
 from jaxgan.losses.adversarial import AdversarialLoss, flip_labels, label_smoothing
-from jaxgan.memory import Controller, Replay
+from jaxgan.memory import Controller, ImagePool, Replay
 from jaxgan.nets.adapt import rematerialized
 from jaxgan.nets.layers import minibatch_deviation
 from jaxgan.recipes.compatibility import Setting, check
@@ -32,19 +41,21 @@ Prior = Callable[..., Array]
 
 @dataclass(frozen=True)
 class Heads:
-    """Further nets on D's features, and what the losses gain by them: terms that read the fakes' class or code.
+    """Further nets on D's features or G's, and what the losses gain: terms that are no rules.
 
     nets: by name, features [batch, n] -> output; they move with D, by its step size.
     hyper: the weights that the terms name, numbers of the run.
+    generator_nets: by name, likewise on what the generator shows of itself; they move with it.
     """
 
-    nets: Mapping[str, Net]
+    nets: Mapping[str, Net] = field(default_factory=dict)
     discriminator_terms: tuple[Term, ...] = ()
     generator_terms: tuple[Term, ...] = ()
     hyper: Mapping[str, float] = field(default_factory=dict)
+    generator_nets: Mapping[str, Net] = field(default_factory=dict)
 
 
-NO_HEADS = Heads({})
+NO_HEADS = Heads()
 
 
 def seen_shape(shape: tuple[int, ...], rules: Rules) -> Any:
@@ -56,11 +67,14 @@ def classic_game(
     rules: Rules,
     generator: Net,
     discriminator: Net,
-    prior: Prior,
+    prior: Prior | None,
     options: Options,
     shape: tuple[int, ...],
     observation: str = "image",
     num_classes: int = 0,
+    given: Given | None = None,
+    condition: str | None = None,
+    pool: ImagePool | None = None,
     tell_discriminator: bool = True,
     heads: Heads = NO_HEADS,
     told_by_step: Callable[[Array], Array] | None = None,
@@ -69,10 +83,20 @@ def classic_game(
     """The game of two nets under `rules`; `shape` is that of one example. Rules that do not go together are refused.
 
     num_classes: 0, or the generator takes the label as a second input, and so does D with `tell_discriminator`.
+    given: see `two_player`: of a generator that translates, without a prior. condition: the batch key of the picture
+        that D is told then; by default the label. pool: of old fakes, where the system has one of its own.
     told_by_step: see `two_player`. coupled_penalties: gradient penalties of a D that couples the batch are those of
         the sum of its logits, as in systems that are published so, and not refused.
     """
-    setting = Setting(num_classes > 0, observation == "image", tell_discriminator, bool(heads.nets))
+    pictured = condition is not None
+    setting = Setting(
+        pictured or num_classes > 0,
+        observation != "point",
+        tell_discriminator,
+        bool(heads.nets),
+        pictured,
+        bool(heads.generator_terms) and given is not None,
+    )
     check(rules, setting, options.batch)
     loss = LOSSES[rules.loss]
     if rules.minibatch == "input_deviation":
@@ -89,7 +113,8 @@ def classic_game(
         penalty_terms.append(_consistency(penalties.consistency(augment.shift_and_flip)))
     discriminator_terms, generator_terms = [*heads.discriminator_terms], [*heads.generator_terms]
     if rules.matching_aware_weight:
-        discriminator_terms.append(matching_aware(loss, "matching_aware_weight", another_class(num_classes)))
+        wrong = another_picture if pictured else another_class(num_classes)
+        discriminator_terms.append(matching_aware(loss, "matching_aware_weight", wrong))
     if rules.feature_matching_weight:
         generator_terms.append(feature_matching("feature_matching_weight"))
     adaptive = rules.augmentation == "ada"
@@ -100,11 +125,16 @@ def classic_game(
         Player(discriminator, optimizer(rules, "discriminator", options.steps)),
         loss,
         prior,
+        given=given,
         observation=observation,
-        condition="label" if num_classes else None,
+        condition=condition or ("label" if num_classes else None),
         tell_discriminator=tell_discriminator,
         told_by_step=told_by_step,
         heads={name: Player(net, of_heads) for name, net in heads.nets.items()},
+        generator_heads={
+            name: Player(net, optimizer(rules, "generator", options.steps))
+            for name, net in heads.generator_nets.items()
+        },
         carried={"augmentation": _controlled(options.batch // rules.accumulation)} if adaptive else {},
         discriminator_terms=discriminator_terms,
         lazy_terms=penalty_terms,
@@ -114,7 +144,7 @@ def classic_game(
         labels=partial(_labels, rules) if rules.real_label < 1 or rules.label_flips else None,
         show=partial(_shown, rules) if rules.instance_noise or rules.augmentation != "none" else None,
         packing=rules.packing,
-        replay=Replay(rules.replay) if rules.replay else None,
+        replay=Replay(rules.replay) if rules.replay else pool,
         batch=(options.batch // rules.accumulation, *shape),
         discriminator_when=every(rules.generator_steps, offset=0),
         generator_when=every(rules.discriminator_steps),

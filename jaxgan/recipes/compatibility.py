@@ -17,6 +17,10 @@ class Setting:
     """D is told the class, where there are classes."""
     heads: bool = False
     """Heads on D's features read the class or the code of the fakes."""
+    pictured: bool = False
+    """The condition is a picture, not a class."""
+    other_terms: bool = False
+    """The generator's loss has terms that are no rules: what it makes is to be like something."""
 
 
 Trait = Callable[[Rules, Setting], bool]
@@ -37,6 +41,7 @@ TRAITS: Mapping[str, Trait] = {
     "smooth labels": lambda r, s: r.real_label < 1,
     "classes": lambda r, s: s.conditional,
     "no classes": lambda r, s: not s.conditional,
+    "pictures as the condition": lambda r, s: s.pictured,
     "an untold discriminator": lambda r, s: s.conditional and not s.told,
     "heads": lambda r, s: s.heads,
     "wrong pairs": lambda r, s: r.matching_aware_weight > 0,
@@ -48,7 +53,7 @@ TRAITS: Mapping[str, Trait] = {
     "unrolling": lambda r, s: r.unrolled_steps > 0,
     "discriminator steps": lambda r, s: r.discriminator_steps > 1,
     "generator steps": lambda r, s: r.generator_steps > 1,
-    "no adversarial loss": lambda r, s: r.adversarial_weight == 0,
+    "no adversarial loss": lambda r, s: r.adversarial_weight == 0 and not s.other_terms,
     "no feature matching": lambda r, s: r.feature_matching_weight == 0,
     "augmentation": lambda r, s: r.augmentation != "none",
     "adaptive augmentation": lambda r, s: r.augmentation == "ada",
@@ -92,6 +97,17 @@ INCOMPATIBLE: Mapping[tuple[str, str], str] = {
     ),
     ("packing", "heads"): (
         "a pack holds several examples, and the heads of D tell the class or code of one: choose --packing 1"
+    ),
+    ("augmentation", "pictures as the condition"): (
+        "augmentation moves a picture and not the one it was made from, which D sees beside it: "
+        "leave --augmentation at none"
+    ),
+    ("consistency", "pictures as the condition"): (
+        "consistency moves a picture and not the one it was made from, which D sees beside it: "
+        "leave --consistency-weight at 0"
+    ),
+    ("old fakes", "pictures as the condition"): (
+        "old fakes come without the pictures that they were made from: leave --replay at 0"
     ),
     ("old fakes", "heads"): (
         "old fakes come without their class or code, of which the heads of D learn: leave --replay at 0"
@@ -151,10 +167,13 @@ LAYERS = (
 )
 
 
-def check_layers(rules: Rules, system: str) -> None:
-    """Refuses rules that put a layer into a net, for systems whose nets are their own and have no place for one."""
+def check_layers(rules: Rules, system: str, possible: tuple[str, ...] = ()) -> None:
+    """Refuses rules that put a layer into a net, for systems whose nets are their own and have no place for one.
+
+    possible: those among them for which they have.
+    """
     plain = Rules()
     for name in LAYERS:
-        if getattr(rules, name) != getattr(plain, name):
+        if getattr(rules, name) != getattr(plain, name) and name not in possible:
             flag = name.replace("_", "-")
             raise RequestError(f"the nets of {system} have their own layers: leave --{flag} at {getattr(plain, name)}")

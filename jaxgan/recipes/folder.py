@@ -210,6 +210,10 @@ class Run:
         return draw(outputs)
 
     def _generator(self) -> Recipe:
+        if self.recipe.translations:
+            raise RequestError(
+                f"{self.directory} is a run of {self.recipe_name}, which translates pictures: use jaxgan translate"
+            )
         if self.recipe.generate is None:
             raise RequestError(f"{self.directory} is a run of {self.recipe_name}, which generates nothing")
         return self.recipe

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgan.arrays import Key
 from jaxgan.game import State
 from jaxgan.training.checkpoint import CheckpointError, Checkpoints
 from jaxgan.training.log import Progress, RunLog, write_picture
@@ -345,18 +346,19 @@ class _Session:
             return
         for group in self.groups:
             recipe, generate = group.recipe, group.generate
-            if recipe.prior is None or generate is None or recipe.draw is None:
+            if recipe.picture is None and (recipe.prior is None or generate is None or recipe.draw is None):
                 continue
             (self.directory / "samples").mkdir(exist_ok=True)
-            n = recipe.sheet
-            condition = jnp.arange(n, dtype=jnp.int32) % recipe.num_classes if recipe.num_classes else None
             for member, state in group.states():
                 if member.number in self.broken:
                     continue
-                inputs = recipe.prior(jax.random.fold_in(jax.random.key(member.seed), FIXED), n, condition)
-                outputs = np.asarray(generate(recipe.readied(state, member.seed), inputs, 1.0))
+                key, readied = (
+                    jax.random.fold_in(jax.random.key(member.seed), FIXED),
+                    recipe.readied(state, member.seed),
+                )
+                picture = recipe.picture(readied, key) if recipe.picture else _sheet(recipe, generate, readied, key)
                 name = f"{self.step:06d}" + ("" if self.alone else f"-member{member.number:02d}")
-                write_picture(self.directory / "samples" / f"{name}.png", recipe.draw(outputs))
+                write_picture(self.directory / "samples" / f"{name}.png", picture)
 
     def evaluate(self) -> float | None:
         """Runs the evaluations that are due; the mean score of this step (smaller is better), if it has one."""
@@ -461,3 +463,11 @@ def _interruptions() -> Iterator[list[str]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _sheet(recipe: Recipe, generate: Any, state: State, key: Key) -> np.ndarray:
+    """The samples of fixed latents, of each class in turn."""
+    assert recipe.prior is not None and recipe.draw is not None
+    n = recipe.sheet
+    condition = jnp.arange(n, dtype=jnp.int32) % recipe.num_classes if recipe.num_classes else None
+    return recipe.draw(np.asarray(generate(state, recipe.prior(key, n, condition), 1.0)))

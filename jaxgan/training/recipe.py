@@ -16,6 +16,16 @@ READY = 0xFFFFFFFB
 
 # (state, key) -> named numbers and strings; runs on the host, at evaluation steps
 Evaluation = Callable[[State, Key], Mapping[str, Any]]
+# (state, pictures float32 [n, height, width, channel] in [-1, 1], key) -> pictures [n, ...], pure
+Translate = Callable[[State, Array, Key], Array]
+
+
+@dataclass(frozen=True)
+class Translation:
+    """How a system brings pictures into a domain: `translate`, of pictures with so many `channels`."""
+
+    translate: Translate
+    channels: int
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,10 @@ class Recipe:
         inputs) -> styles [n, ...], and (state, styles) -> outputs; `generate` without truncation is the two.
     ready: (state, key) -> state, what a trained state goes through before it generates, such as standing
         statistics of batch normalization; None for nothing. Called by `readied`.
+    translations: of systems that translate pictures, by the name of the domain into which; the first is the default.
     draw: outputs [n, ...] as numpy -> one uint8 picture [height, width, channel].
+    picture: (state, key) -> one uint8 picture [height, width, channel]: the sheets of a training, for systems that
+        generate nothing from a prior. It may show examples, which a run that is loaded does not have.
     reals: some real examples in the form of outputs, for reals.png.
     evaluations: by name.
     best: (evaluation, metric, sign): the checkpoint with the smallest sign * metric is kept as the best.
@@ -61,7 +74,9 @@ class Recipe:
     style: Callable[[State, Any], Array] | None = None
     synthesize: Callable[[State, Array], Array] | None = None
     ready: Callable[[State, Key], State] | None = None
+    translations: Mapping[str, Translation] = field(default_factory=dict)
     draw: Callable[[np.ndarray], np.ndarray] | None = None
+    picture: Callable[[State, Key], np.ndarray] | None = None
     reals: np.ndarray | None = None
     evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
     best: tuple[str, str, int] | None = None
