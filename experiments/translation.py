@@ -1,0 +1,215 @@
+"""What translation systems do, each beside itself without its game: pix2pix, SRGAN, CycleGAN, CUT, StarGAN.
+
+    python experiments/translation.py                                  8x8 digits, half an hour on two cores
+    python experiments/translation.py --protocol clothes --data-dir FOLDER    sneakers and bags of Fashion-MNIST
+    python experiments/translation.py --systems pix2pix                some of them; other rows stay as they are
+
+Every row is a recipe with its preset `cpu` and the changes that stand in `SYSTEMS`, the seeds as one population,
+measured at its last step on test pictures that were not trained on. Nothing was selected on them.
+
+pix2pix, Isola et al. 2017, arXiv 1611.07004, section 4.1: alone, the mean absolute difference (L1) blurs; alone, the
+game invents; together they are sharp and right. "sharpness" is the power of the fine half of the frequencies, that of
+the right answers being 1; "accuracy" how often the data set's classifier sees what the picture is of.
+SRGAN, Ledig et al. 2017, arXiv 1609.04802: likewise against pixels alone, which win by PSNR and look blurred.
+CycleGAN, Zhu et al. 2017, arXiv 1703.10593, and CUT, Park et al. 2020, arXiv 2007.15651: two domains that are
+never shown as pairs, and test pictures of which the pairs are known: "accuracy" is that of a classifier of the
+target domain, which never saw the other one, "before" on the pictures as they are. "_ab" is the way from a to b.
+StarGAN, Choi et al. 2018, arXiv 1711.09020: "accuracy" is the share taken for the class that was asked for.
+
+The papers measure other data by other means (per-pixel accuracy of a segmentation net, people's votes): no number of
+theirs stands here, only the orderings that they claim.
+"""
+
+import argparse
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from contract import RESULTS, Row, arguments, committed, finish, over_seeds
+from slices import SliceEnds, add_flags, checked, finished, folder, spent
+
+import jaxgan
+from jaxgan.config import RequestError, changed
+from jaxgan.evaluation.record import combinations, measured, number, read_record
+from jaxgan.recipes.folder import Run
+from jaxgan.run import Request, find_preset, prepare
+from jaxgan.training.parallel import configure_backend
+
+
+@dataclass(frozen=True)
+class System:
+    """Rows of one system: their names, each with the settings in which it differs from the recipe's preset."""
+
+    recipe: str
+    rows: Mapping[str, Mapping[str, Any]]
+
+
+SYSTEMS = {
+    "pix2pix": System(
+        "pix2pix",
+        {"L1 + GAN": {}, "L1 alone": {"adversarial_weight": 0.0}, "GAN alone": {"l1_weight": 0.0}},
+    ),
+    "srgan": System(
+        "srgan",
+        {"SRGAN": {}, "pixels alone": {"adversarial_weight": 0.0, "content_weight": 0.0}},
+    ),
+    "cyclegan": System("cyclegan", {"CycleGAN": {}, "no cycle": {"cycle_weight": 0.0, "identity_weight": 0.0}}),
+    "cut": System("cut", {"CUT": {}, "no contrast": {"contrast_weight": 0.0, "identity_weight": 0.0}}),
+    "stargan": System("stargan", {"StarGAN": {}, "no cycle": {"cycle_weight": 0.0}}),
+}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Data, steps and further settings of each system."""
+
+    data: Mapping[str, str]
+    steps: Mapping[str, int]
+    values: Mapping[str, Mapping[str, Any]]
+
+
+PROTOCOLS = {
+    "digits": Protocol(
+        dict.fromkeys(SYSTEMS, "digits"),
+        {"pix2pix": 1500, "srgan": 1500, "cyclegan": 1500, "cut": 1500, "stargan": 2000},
+        {"cyclegan": {"task": "sobel"}, "cut": {"task": "sobel"}},
+    ),
+    "clothes": Protocol(
+        {
+            "pix2pix": "fashion_mnist:Sneaker",
+            "srgan": "fashion_mnist",
+            "cyclegan": "fashion_mnist:Sneaker",
+            "cut": "fashion_mnist:Sneaker",
+            "stargan": "fashion_mnist",
+        },
+        {"pix2pix": 800, "srgan": 800, "cyclegan": 800, "cut": 800, "stargan": 1500},
+        {},
+    ),
+}
+# the numbers of an evaluation that are rows
+METRICS = (
+    "l1",
+    "psnr",
+    "ssim",
+    "sharpness",
+    "frechet_distance",
+    "frechet_distance_before",
+    "accuracy",
+    "accuracy_before",
+    "accuracy_of_targets",
+    "accuracy_worst",
+    "accuracy_ab",
+    "accuracy_before_ab",
+    "cycle_l1",
+    "content_slant",
+    "content_thickness",
+)
+SMALL = {"generator_width": 4, "discriminator_width": 4, "contrast_width": 4, "batch": 4, "features": "random-conv"}
+
+
+def main() -> None:
+    parser = arguments(__doc__ or "", seeds=3)
+    parser.add_argument("--protocol", choices=PROTOCOLS, default="digits")
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--data-dir", help="where the data set lies, or its official files")
+    add_flags(parser)
+    flags = checked(parser)
+    configure_backend()
+    try:
+        study(flags)
+    except RequestError as error:
+        parser.error(str(error))
+
+
+def study(flags: argparse.Namespace) -> None:
+    began = time.perf_counter()
+    rows: list[Row] = []
+    with folder(flags.runs) as runs:
+        began -= spent(runs)
+        try:
+            for name in flags.systems:
+                for row, values in list(SYSTEMS[name].rows.items())[: 1 if flags.smoke else None]:
+                    place = f"{flags.protocol}-{name}-{row.replace(' ', '-').replace('+', 'and')}"
+                    asked = request(flags, name, values, runs, place)
+                    directory = finished(asked, runs / place, flags.deadline)
+                    rows += rows_of(directory, f"{name}: {row} ({flags.protocol})")
+                    seconds = f"{rows[-1].method}: {rows[-1].measured:.0f} s"
+                    print(
+                        seconds,
+                        {r.metric: round(r.measured, 4) for r in rows if r.method == rows[-1].method},
+                        flush=True,
+                    )
+                    if not (flags.smoke or flags.quick) and flags.out is None:
+                        picture(jaxgan.load(directory, member=0), f"{name}-{row}".replace(" ", "_"), flags.protocol)
+        except SliceEnds:
+            print("the slice ends here; the same command with --runs goes on", flush=True)
+    finish("translation", None, described(flags.seeds), [*merged(rows)] if flags.out is None else rows, began, flags)
+
+
+def request(flags: argparse.Namespace, name: str, changes: Mapping[str, Any], runs: Path, place: str) -> Request:
+    protocol, preset = PROTOCOLS[flags.protocol], find_preset(SYSTEMS[name].recipe, "cpu")
+    steps = 2 if flags.smoke else 100 if flags.quick else protocol.steps[name]
+    values: dict[str, Any] = {**protocol.values.get(name, {}), **changes}
+    values |= {"data": "digits" if flags.smoke else protocol.data[name], "data_dir": flags.data_dir, "steps": steps}
+    values |= {"seeds": 1 if flags.smoke else 2 if flags.quick else flags.seeds, "outdir": str(runs), "name": place, "save_every": 500}
+    values |= {
+        "evaluate_every": 0,
+        "sample_every": 0,
+        "log_every": 100,
+        "evaluate_samples": 50 if flags.smoke else 1000,
+    }
+    of_options = {field.name for field in fields(preset.options)}
+    if flags.smoke:
+        known = of_options | {field.name for field in fields(preset.config)}
+        values |= {field: value for field, value in SMALL.items() if field in known}
+    options = replace(preset.options, **{n: v for n, v in values.items() if n in of_options})
+    config = changed(preset.config, {n: v for n, v in values.items() if n not in of_options})
+    return prepare(SYSTEMS[name].recipe, config, options)
+
+
+def rows_of(directory: Path, method: str) -> list[Row]:
+    """The last evaluation of each seed; last the seconds of all of them."""
+    record = read_record(directory)
+    groups = combinations(record)
+    members = groups[0].whole if groups else [record]
+    last = [[row for row in member.evaluations if row["evaluation"] == "translation"][-1] for member in members]
+    there = measured(last[0])
+    rows = [over_seeds(method, m, [number(row[m]) for row in last]) for m in METRICS if m in there]
+    seconds = max((row["seconds"] for row in (*record.log, *record.evaluations)), default=0.0)
+    return [*rows, Row(method, "seconds, all seeds", float(seconds))]
+
+
+def merged(rows: list[Row]) -> list[Row]:
+    """These rows, those of other systems as they are committed, and the rest as pending, in the order of the table."""
+    new, found = {row.method for row in rows}, []
+    for protocol in PROTOCOLS:
+        before = committed("translation", protocol)
+        for name, system in SYSTEMS.items():
+            for row in system.rows:
+                method = f"{name}: {row} ({protocol})"
+                own = [r for r in (rows if method in new else before) if r.method == method]
+                found += own or [Row(method, "frechet_distance", None, n_seeds=3)]
+    return found
+
+
+def described(seeds: int) -> str:
+    steps = "; ".join(
+        f"{name}: " + ", ".join(f"{system} {steps:,} steps on {p.data[system]}" for system, steps in p.steps.items())
+        for name, p in PROTOCOLS.items()
+    )
+    return f"presets cpu, {seeds} seeds, last step, test pictures; {steps}"
+
+
+def picture(run: Run, name: str, protocol: str) -> None:
+    """The run's last sheet, of seed 0, beside the result."""
+    sheets = sorted((run.directory / "samples").glob("*-member00.png")) or sorted((run.directory / "samples").glob("*"))
+    place = RESULTS / "translation" / f"{protocol}-{name}.png"
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(sheets[-1].read_bytes())
+
+
+if __name__ == "__main__":
+    main()
