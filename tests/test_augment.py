@@ -145,6 +145,44 @@ def test_geometry_is_a_product_of_what_the_paper_lists():
     assert abs(turned.mean() - expected) < 0.03
 
 
+def test_geometry_by_matrices():
+    """The inverse changes, each drawn by its own key, undone from the last to the first; shifts along their sides."""
+    n, share, (height, width) = 4000, jnp.float32(0.6), (32, 64)
+    where = augment._geometry(KEY, (n, height, width, 3), share)
+    keys = jax.random.split(KEY, 8)
+    (shift_x, shift_y), (drift_x, drift_y) = (jax.random.split(keys[i]) for i in (2, 7))
+    mirrored, quarter = augment._integer(keys[0], n, share, 2), augment._integer(keys[1], n, share, 4)
+    shift = np.stack([augment._uniform(k, n, share, bound) for k, bound in ((shift_x, 8.0), (shift_y, 4.0))])
+    drift = np.stack([augment._normal(k, n, share, width) for k, width in ((drift_x, 8.0), (drift_y, 4.0))])
+    scale, stretch = (augment._factor(keys[i], n, share, 0.2) for i in (3, 5))
+    free = jnp.float32(1 - 0.4**0.5)
+    first, second = (augment._uniform(keys[i], n, free, jnp.pi) for i in (4, 6))
+
+    def affine(linear, offset=(0.0, 0.0)):
+        return np.block([[np.asarray(linear), np.reshape(offset, (2, 1))], [np.zeros((1, 2)), np.ones((1, 1))]])
+
+    def turn(angle):
+        return affine(Rotation.from_euler("z", float(angle)).as_matrix()[:2, :2])
+
+    for i in range(0, n, 40):
+        expected = affine(np.diag([1 - 2 * float(mirrored[i]), 1.0])) @ turn(np.pi / 2 * float(quarter[i]))
+        expected = expected @ affine(float(scale[i]) * np.eye(2), np.round(shift[:, i])) @ turn(first[i])
+        expected = expected @ affine(np.diag([float(stretch[i]), 1 / float(stretch[i])])) @ turn(second[i])
+        expected = expected @ affine(np.eye(2), drift[:, i])
+        np.testing.assert_allclose(where[i], expected[:2], atol=2e-4)
+    # half of the mirrors that are drawn mirror; shifts reach an eighth of a side, drifts are as wide
+    assert abs(np.mean(np.linalg.det(where[:, :, :2]) < 0) - 0.3) < 0.03
+    np.testing.assert_array_equal(np.abs(np.round(shift)).max(1), [8, 4])
+
+
+def test_ada_leaves_as_many_examples_alone_as_its_probability_says():
+    images = jax.random.uniform(jax.random.key(1), (6000, 6, 8, 3), minval=-1.0)
+    untouched = np.isclose(jax.jit(augment.adaptive)(images, KEY, 0.1), images, atol=1e-5).all((1, 2, 3)).mean()
+    # mirrors of two, quarter turns of four; shifts that round to 0: two thirds of 0.75 pixels, half of 1
+    geometry = (1 - 0.1 / 2) * (1 - 0.1 * 3 / 4) * (1 - 0.1 / 3) * (1 - 0.1 / 2) * 0.9**2 * 0.9 * 0.9**2
+    assert abs(untouched - geometry * 0.9**4 * (1 - 0.1 / 2)) < 0.025
+
+
 def test_whole_changes_move_pixels_without_a_trace():
     """Mirrors and quarter turns of a square are permutations, and all eight of them are drawn."""
     keys = jax.random.split(KEY, 8)

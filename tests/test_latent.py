@@ -158,6 +158,27 @@ def test_the_nearest_of_several_restarts_wins():
     np.testing.assert_allclose((found[0, 0], errors[0]), (-1.0, 0.36), atol=1e-3)
 
 
+def test_restarts_are_judged_by_the_distance_too_and_what_is_no_number_loses():
+    image, starts = jnp.array([[1.0, 0.0]]), jnp.array([[[0.8], [2 / 3]]])
+
+    def doubled(latents):
+        return jnp.concatenate([latents, 0.5 * latents], axis=1)
+
+    def apart(a, b):
+        return 100.0 * jnp.square(jnp.sum(a - b, axis=1))
+
+    # by pixels 0.8 is the nearer one
+    for distance, wanted in ((None, 0.8), (apart, 2 / 3)):
+        found, _ = invert(doubled, image, starts, steps=0, distance=distance)
+        np.testing.assert_allclose(found, [[wanted]], rtol=1e-5)
+    # each image has restarts of its own, which stand together
+    starts = jnp.array([[[1.1], [1.9]], [[1.2], [1.8]]])
+    found, _ = invert(lambda latents: latents, jnp.array([[1.0], [2.0]]), starts, steps=0)
+    np.testing.assert_allclose(found, [[1.1], [1.8]], rtol=1e-5)
+    found, errors = invert(jnp.sqrt, jnp.array([[1.0]]), jnp.array([[[-1.0], [4.0]]]), steps=0)
+    np.testing.assert_allclose((found[0, 0], errors[0]), (4.0, 1.0), rtol=1e-5)
+
+
 def test_the_prior_of_an_inversion_holds_the_norm():
     # the image says nothing of the last two dimensions
     flat, image = (lambda latents: latents[:, :1]), jnp.array([[0.5]])
@@ -196,5 +217,8 @@ def test_codes_lie_behind_the_noise_and_are_read_back():
     assert chisquare(np.bincount(category, minlength=4)).pvalue > 1e-3
     assert all(kstest(column, "uniform", (-1, 2)).pvalue > 1e-3 for column in latent[:, 7:].T)
     assert np.abs(np.corrcoef(latent[:, [0, 1, 2, 7, 8]].T) - np.eye(5)).max() < 0.06
+    # noise of as many dimensions as there are codes, and of their distribution, is still other noise
+    alike = np.asarray(codes.prior(uniform_prior(2, 1.0))(jax.random.key(0), 4000))
+    assert np.abs(np.corrcoef(alike[:, [0, 1, 6, 7]].T) - np.eye(4)).max() < 0.06
     asked = jnp.array([3, 0, 2, 2])
     np.testing.assert_array_equal(codes.of(prior(jax.random.key(1), 4, asked))[0], asked)

@@ -1,9 +1,14 @@
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxgan.config import RequestError
+from jaxgan.evaluation import moments
 from jaxgan.explore.arithmetic import arithmetic, read_selector, table
-from tests.explore.strokes import ACROSS, SLANT, THICKNESS, angle_to, explorer
+from tests.explore.strokes import ACROSS, KERNEL, SLANT, THICKNESS, angle_to, explorer, strokes
 
 
 def test_the_difference_of_two_ends_is_the_dimension_that_makes_them():
@@ -18,6 +23,57 @@ def test_the_difference_of_two_ends_is_the_dimension_that_makes_them():
     np.testing.assert_allclose(found.results[:, 0], found.random[:, 0], atol=1e-6)
     other = arithmetic(explorer(), ["slanted-left"], ["slanted-right"], (1.0,), n=1000)
     assert angle_to(other.direction, SLANT) < -0.97 and other.shares[0] > 0.95
+
+
+def test_arithmetic_by_hand(monkeypatch):
+    """Means of the tenths of one draw, added to the latents of another; random directions are as long."""
+
+    def across(key, n, dimension, length):
+        return jnp.full((n, 1), length) * jnp.eye(dimension)[ACROSS][None]
+
+    monkeypatch.setattr("jaxgan.explore.arithmetic.random_directions", across)
+    run = explorer(conditional=True)
+    found = arithmetic(run, ["slanted-right"], ["slanted-left"], (0.0, 0.5), n=400, seed=3, class_=1)
+    (latents, told), (starts, _) = (run.draw(3, stream, 400, 1) for stream in (0, 1))
+    slant = np.asarray(moments.slant(strokes(latents @ KERNEL, told)))
+    low, high = np.quantile(slant, [0.1, 0.9])
+    means = [latents[slant >= high].mean(axis=0), latents[slant <= low].mean(axis=0)]
+    np.testing.assert_allclose(found.direction, means[0] - means[1], atol=1e-4)
+    for operand, mean in zip(found.operands, means, strict=True):
+        np.testing.assert_allclose(operand.mean, strokes((mean @ KERNEL)[None], told[:1])[0], atol=1e-3)
+    other = np.linalg.norm(found.direction) * np.eye(4)[ACROSS]
+    for made, direction in ((found.results, found.direction), (found.random, other)):
+        for i, strength in enumerate((0.0, 0.5)):
+            moved = np.float32(starts[:6] + strength * direction)
+            np.testing.assert_allclose(made[:, i], strokes(moved @ KERNEL, told[:6]), atol=1e-3)
+
+
+def test_an_attribute_is_an_end_of_the_class_that_is_asked_for():
+    """Classes by thickness: a tenth of the thick half is a twentieth of all."""
+    run, middle = explorer(), moments.thickness(strokes(jnp.zeros((1, 4))))[0]
+
+    def halves(images):
+        thick = jax.nn.sigmoid(10.0 * (moments.thickness(images) - middle))
+        return jnp.stack([1.0 - thick, thick], axis=1)
+
+    run.kept["net"] = replace(run.kept["net"], classify=halves)
+    found = arithmetic(run, ["right:thick"], [], (0.0,), n=1000)
+    np.testing.assert_allclose(found.shares, 0.05, atol=0.02)
+
+
+def test_the_ends_of_each_class_that_is_told():
+    """Short bars are thinner by this measure: of all samples together few of them would be thick."""
+    run = explorer(conditional=True)
+    (operand,) = arithmetic(run, ["thick"], [], (0.0,), n=600, examples=600).operands
+    tall = np.asarray(operand.examples)[:, 3, :, 0].max(axis=1) > 0.0
+    assert len(tall) == operand.count and 0.4 < tall.mean() < 0.6
+
+
+def test_shares_are_told_with_their_standard_errors():
+    found = arithmetic(explorer(), ["thick"], [], (1.0,), n=100)
+    told = replace(found, shares=np.array([0.2]), random_shares=np.array([0.5]), num_results=400)
+    line = next(line for line in table(told, "z") if line.startswith("1 "))
+    assert line.split(maxsplit=1)[1] == f"{'0.2000 ± 0.0200':24}0.5000 ± 0.0250"
 
 
 def test_classes_cancel_and_what_remains_is_asked_for():

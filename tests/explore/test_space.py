@@ -29,6 +29,7 @@ def test_draws_of_one_seed_differ_by_stream_and_batches_do_not_matter():
     one, other = run.draw(0, 0, 300)[0], run.draw(0, 1, 300)[0]
     assert np.abs(one - other).max() > 1
     np.testing.assert_array_equal(one, run.draw(0, 0, 300)[0])
+    assert np.abs(one - run.draw(1, 0, 300)[0]).max() > 1
     # more than one batch, and not a whole number of them
     np.testing.assert_allclose(run.outputs(one, None)[270:], run.outputs(one[270:], None), atol=1e-6)
 

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from jaxgan.config import RequestError
+from jaxgan.evaluation import moments
+from jaxgan.explore import walks
 from jaxgan.explore.walks import find, score_change, table, walk
-from tests.explore.strokes import ACROSS, KERNEL, NOTHING, SLANT, THICKNESS, angle_to, explorer
+from tests.explore.strokes import ACROSS, KERNEL, NOTHING, SLANT, THICKNESS, angle_to, explorer, strokes
 
 
 def test_the_factorisation_is_that_of_the_weights_samples_are_made_with():
@@ -67,6 +69,64 @@ def test_a_walk_starts_all_directions_at_the_same_samples():
     np.testing.assert_allclose(made[1][:, 1], made[0][:, 1], atol=1e-6)
     columns = (made[1][..., 0] + 1).sum(axis=2) @ np.arange(16.0)
     assert (np.diff(columns, axis=1) > 0).all()
+
+
+@pytest.fixture
+def across(monkeypatch):
+    """Random directions that are all one."""
+
+    def directions(key, n, dimension, length=1.0):
+        return jnp.full((n, 1), length) * jnp.eye(dimension)[ACROSS][None]
+
+    monkeypatch.setattr(walks, "random_directions", directions)
+
+
+def test_how_far_a_step_moves_pixels_by_hand(across):
+    """Half of the change from a deviation to one side to a deviation to the other."""
+    run = explorer(second_space=True)
+    found = find(run, "pca", count=2, n=100, seed=3)
+    styles, starts = (run.draw(3, stream, 100)[0] for stream in (0, 1))
+    deviations = np.linalg.norm(found.vectors, axis=1)
+    np.testing.assert_allclose(deviations, np.std(styles @ (found.vectors / deviations[:, None]).T, axis=0), rtol=1e-3)
+
+    def moved(vector):
+        ends = [strokes(jnp.asarray(starts + sign * vector)[:, :4] @ KERNEL) for sign in (-1.0, 1.0)]
+        return np.sqrt(np.square(np.asarray(ends[1]) - ends[0]).mean()) / 2
+
+    np.testing.assert_allclose(found.moved, [moved(v) for v in found.vectors], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(found.random_moved, moved(deviations.mean() * np.eye(8)[ACROSS]), rtol=1e-3)
+
+
+def test_what_a_score_does_by_hand(across):
+    run, vector = explorer(), np.float32([0.3, 1.2, 0.0, 0.4])
+    starts = run.draw(3, 4, 80)[0]
+    along, random, deviation = score_change(run, "thickness", vector, [-1.0, 0.5], n=80, seed=3)
+
+    def thickness(latents):
+        return np.asarray(moments.thickness(strokes(jnp.asarray(latents) @ KERNEL)))
+
+    other = np.float32(1.3) * np.eye(4, dtype=np.float32)[ACROSS]
+    for found, direction in ((along, vector), (random, other)):
+        expected = [thickness(starts + np.float32(s) * direction).mean() for s in (-1.0, 0.5)]
+        np.testing.assert_allclose(found, expected, rtol=1e-3)
+    assert abs(random[0] - random[1]) > 1e-3
+    np.testing.assert_allclose(deviation, thickness(starts).std(), rtol=1e-3)
+
+
+def test_a_walk_and_its_animation_by_hand(monkeypatch, tmp_path):
+    """A frame for each strength, in it a row for each direction, in it the samples."""
+    run, frames = explorer(), []
+    monkeypatch.setattr(walks, "write_picture", lambda path, sheet: None)
+    monkeypatch.setattr(walks, "image_grid", lambda images, columns: images)
+    monkeypatch.setattr(walks.pictures, "enlarged", lambda grid: grid)
+    monkeypatch.setattr(walks.pictures, "animate", lambda made, path: frames.extend(made))
+    vectors = np.eye(4, dtype=np.float32)[[ACROSS, THICKNESS]]
+    walks.draw(run, walks.Found("pca", vectors, ("", ""), np.ones(2), 1.0), tmp_path / "a.png", 2.0, 3, seed=5)
+    starts = run.draw(5, 3, 4)[0]
+    for frame, strength in zip(frames, (-2.0, 0.0, 2.0), strict=True):
+        places = [start + strength * vector for vector in vectors for start in starts]
+        expected = 127.5 * (np.asarray(strokes(np.float32(places) @ KERNEL)) + 1.0)
+        np.testing.assert_allclose(frame, expected, atol=1.01)
 
 
 def test_nothing_to_separate():

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +8,8 @@ import pytest
 
 from jaxgan.data import images
 from jaxgan.evaluation.matching import matched_error
-from jaxgan.game import init_state, make_step
+from jaxgan.game import LossInput, init_state, make_step
+from jaxgan.latent import normal_prior
 from jaxgan.recipes import infogan
 from jaxgan.recipes.rules import Rules
 
@@ -67,3 +69,69 @@ def test_a_category_is_asked_for_as_a_class_and_truncation_leaves_codes_alone():
     without_noise = latents.at[:, :3].set(0.0)
     np.testing.assert_array_equal(recipe.generate(state, latents, 0.0), recipe.generate(state, without_noise, 1.0))
     assert recipe.num_classes == 3 and recipe.sheet == 30
+
+
+def test_what_is_read_off_samples_is_the_code_that_they_were_made_with():
+    """A generator that paints its latent, and a Q that reads it: half of the noise beside each code, odds of e^2."""
+    codes = infogan.Codes(3, 2)
+    prior = codes.prior(normal_prior(1))
+
+    def generate(state, latents, truncation):
+        painted = jnp.concatenate([truncation * latents[:, :1], latents[:, 1:]], axis=1)
+        return painted.reshape(-1, 2, 3, 1)
+
+    def read(variables, shown, train):
+        return (2.0 * shown[:, 1:4], shown[:, 4:] + 0.5 * shown[:, :1]), {}
+
+    shows = SimpleNamespace(features=lambda variables, x, train: ((None, x.reshape(len(x), -1)), {}))
+    players = {"discriminator": SimpleNamespace(net=shows), "codes": SimpleNamespace(net=SimpleNamespace(apply=read))}
+    stage = SimpleNamespace(game=SimpleNamespace(players=players))
+    recipe = SimpleNamespace(stages=[stage], prior=prior, generate=generate)
+    nothing = {"discriminator": {}, "codes": {}}
+    state, key = SimpleNamespace(params=nothing, variables=nothing), jax.random.key(4)
+    data = SimpleNamespace(test_image=None, test_label=None)
+    with jax.disable_jit():
+        row = infogan._evaluation(codes, data, recipe)(state, key)
+    latents = np.asarray(prior(key, infogan.GENERATED), np.float64)
+    np.testing.assert_allclose(row["categorical_information"], np.log(3) + 2 - np.log(np.exp(2) + 2), rtol=1e-4)
+    unexplained = 0.25 * np.mean(latents[:, 0] ** 2) / np.mean(latents[:, 4:] ** 2)
+    np.testing.assert_allclose(row["continuous_explained"], 1 - unexplained, rtol=1e-3)
+
+
+def test_qs_deviation_is_that_of_the_bound_in_both_losses():
+    """Of log 2 - log(d sqrt(2 pi)) - square / (2 d^2) a code, the square is the same for any d."""
+    squares = []
+    for deviation in (1.0, 0.4):
+        recipe, data = small(rules=Rules(), deviation=deviation)
+        (stage,) = recipe.stages
+        hyper = {**stage.hyper, "categorical_weight": 0.0, "continuous_weight": 0.5}
+        state = jax.jit(lambda key, game=stage.game, hyper=hyper: init_state(game, key, hyper))(jax.random.key(0))
+        inputs = LossInput(
+            step=state.step,
+            key=state.key,
+            batch={"image": jnp.asarray(data.image[:6], jnp.float32) / 127.5 - 1.0},
+            variables=state.variables,
+            opt_state=state.opt_state,
+            ema=state.ema,
+            memory=state.memory,
+            hyper=state.hyper,
+        )
+
+        @jax.jit
+        def beside_the_adversarial(params, inputs=inputs, updates=stage.game.updates):
+            paid = [update.loss(params, inputs) for update in updates]
+            return [loss - output.metrics["adversarial"] for loss, output in paid]
+
+        paid = beside_the_adversarial(state.params)
+        np.testing.assert_allclose(*paid, rtol=1e-4)
+        at_best = 2 * (np.log(2) - np.log(deviation * np.sqrt(2 * np.pi)))
+        squares.append(2 * deviation**2 * (at_best + paid[0] / 0.5))
+    # two codes uniform in (-1, 1), of which nothing is known yet
+    assert 0.3 < squares[0] < 1.2
+    np.testing.assert_allclose(squares[1], squares[0], rtol=1e-3)
+
+
+def test_the_noise_of_the_authors_code_is_uniform_in_one():
+    recipe, _ = small(prior="uniform")
+    noise = np.abs(recipe.prior(jax.random.key(0), 500)[:, :3])
+    assert 0.99 < noise.max() <= 1.0
