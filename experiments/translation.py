@@ -27,7 +27,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from contract import RESULTS, Row, arguments, committed, finish, over_seeds
 from slices import SliceEnds, add_flags, checked, finished, folder, spent
 
@@ -136,14 +135,10 @@ def study(flags: argparse.Namespace) -> None:
                     asked = request(flags, name, values, runs, place)
                     directory = finished(asked, runs / place, flags.deadline)
                     rows += rows_of(directory, f"{name}: {row} ({flags.protocol})")
-                    seconds = f"{rows[-1].method}: {rows[-1].measured:.0f} s"
-                    print(
-                        seconds,
-                        {r.metric: round(r.measured, 4) for r in rows if r.method == rows[-1].method},
-                        flush=True,
-                    )
+                    own = {r.metric: f"{r.measured:.4g}" for r in rows if r.method == rows[-1].method}
+                    print(f"{rows[-1].method}: {own}", flush=True)
                     if not (flags.smoke or flags.quick) and flags.out is None:
-                        picture(jaxgan.load(directory, member=0), f"{name}-{row}".replace(" ", "_"), flags.protocol)
+                        picture(jaxgan.load(directory, member=0), place)
         except SliceEnds:
             print("the slice ends here; the same command with --runs goes on", flush=True)
     finish("translation", None, described(flags.seeds), [*merged(rows)] if flags.out is None else rows, began, flags)
@@ -154,7 +149,8 @@ def request(flags: argparse.Namespace, name: str, changes: Mapping[str, Any], ru
     steps = 2 if flags.smoke else 100 if flags.quick else protocol.steps[name]
     values: dict[str, Any] = {**protocol.values.get(name, {}), **changes}
     values |= {"data": "digits" if flags.smoke else protocol.data[name], "data_dir": flags.data_dir, "steps": steps}
-    values |= {"seeds": 1 if flags.smoke else 2 if flags.quick else flags.seeds, "outdir": str(runs), "name": place, "save_every": 500}
+    seeds = 1 if flags.smoke else 2 if flags.quick else flags.seeds
+    values |= {"seeds": seeds, "outdir": str(runs), "name": place, "save_every": 500}
     values |= {
         "evaluate_every": 0,
         "sample_every": 0,
@@ -203,12 +199,12 @@ def described(seeds: int) -> str:
     return f"presets cpu, {seeds} seeds, last step, test pictures; {steps}"
 
 
-def picture(run: Run, name: str, protocol: str) -> None:
+def picture(run: Run, place: str) -> None:
     """The run's last sheet, of seed 0, beside the result."""
     sheets = sorted((run.directory / "samples").glob("*-member00.png")) or sorted((run.directory / "samples").glob("*"))
-    place = RESULTS / "translation" / f"{protocol}-{name}.png"
-    place.parent.mkdir(exist_ok=True)
-    place.write_bytes(sheets[-1].read_bytes())
+    out = RESULTS / "translation" / f"{place}.png"
+    out.parent.mkdir(exist_ok=True)
+    out.write_bytes(sheets[-1].read_bytes())
 
 
 if __name__ == "__main__":

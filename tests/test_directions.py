@@ -3,6 +3,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import kstest
 
 from jaxgan.directions import (
     factorise,
@@ -29,6 +30,8 @@ def test_random_directions_have_their_length_and_no_preference():
     np.testing.assert_allclose(jnp.linalg.norm(drawn, axis=1), 2.5, rtol=1e-5)
     np.testing.assert_allclose(drawn.mean(axis=0), 0, atol=0.1)
     np.testing.assert_allclose(np.cov(np.asarray(drawn).T), 2.5**2 / 3 * np.eye(3), atol=0.15)
+    # Archimedes: of a sphere in three dimensions each coordinate is uniform
+    assert all(kstest(column / 2.5, "uniform", (-1, 2)).pvalue > 1e-3 for column in np.asarray(drawn).T)
 
 
 def test_principal_directions_of_the_latents_are_their_principal_components():
@@ -118,6 +121,17 @@ def test_a_score_that_is_linear_in_correlated_latents():
     high = scores > np.median(scores)
     difference = latents[high].mean(0) - latents[~high].mean(0)
     assert np.dot(difference / np.linalg.norm(difference), found) < 0.9
+
+
+def test_a_ridge_is_a_share_of_the_latents_mean_variance():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    random = np.random.default_rng(5)
+    latents = random.normal(size=(500, 3)) * [6.0, 2.0, 9.0] + 1.0
+    scores = latents @ [1.0, -2.0, 0.5] + random.normal(size=500)
+    found = least_squares_direction(jnp.asarray(latents, jnp.float32), jnp.asarray(scores, jnp.float32), ridge=0.5)
+    penalty = 0.5 * np.trace(np.cov(latents.T, ddof=0)) / 3
+    peer = linear_model.Ridge(alpha=500 * penalty).fit(latents, scores).coef_
+    np.testing.assert_allclose(found, peer / np.linalg.norm(peer), atol=1e-3)
 
 
 def test_a_logistic_direction_is_that_of_scikit_learn():

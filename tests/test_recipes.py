@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxgan import recipes
 from jaxgan.config import Options, RequestError
-from jaxgan.data import images, toy
+from jaxgan.data import images, pairs, toy
 from jaxgan.evaluation.record import direction
 from jaxgan.recipes.rules import Rules
 from jaxgan.training.loop import Plan, fit
@@ -30,9 +31,17 @@ def tiny_data(name: str) -> Any:
         return getattr(toy, name)()
     from jaxgan.data.catalogue import KNOWN
 
-    shape, random = KNOWN[name].shape, np.random.default_rng(0)
-    image, test = (random.integers(0, 256, (n, *shape), np.uint8) for n in (24, 12))
-    return images.from_arrays(name, image, np.arange(24) % 3, test, np.arange(12) % 3)
+    random = np.random.default_rng(0)
+
+    def noise(shape: tuple[int, ...]) -> images.Images:
+        image, test = (random.integers(0, 256, (n, *shape), np.uint8) for n in (24, 12))
+        return images.from_arrays(name, image, np.arange(24) % 3, test, np.arange(12) % 3)
+
+    if name.startswith("pairs:"):
+        return pairs.aligned(noise((32, 32, 3)), "negative")
+    if "+" in name or name.startswith("cycle_gan/"):
+        return pairs.joined(noise((32, 32, 3)), noise((32, 32, 3)))
+    return noise(KNOWN[name].shape if name in KNOWN else (32, 32, 3))
 
 
 def make(name: str, preset: str, **changes: Any) -> Recipe:
@@ -85,6 +94,11 @@ def test_trains_samples_and_judges(recipe: str, preset: str, tmp_path: Path) -> 
     assert (outcome.step, outcome.stopped) == (2, "end")
     for leaf in jax.tree.leaves(outcome.state.params):
         assert np.isfinite(np.asarray(leaf)).all()
+    if made.translations:
+        way, key = next(iter(made.translations.values())), jax.random.key(0)
+        outputs = np.asarray(way.translate(outcome.state, jnp.zeros((2, 24, 20, way.channels)), key))
+        assert outputs.dtype == np.float32 and outputs.ndim == 4 and np.isfinite(outputs).all()
+        assert len(list((tmp_path / "samples").iterdir())) == 2 and (tmp_path / "reals.png").exists()
     if made.generate is not None and made.prior is not None and made.draw is not None:
         outputs = np.asarray(made.generate(outcome.state, made.prior(jax.random.key(0), 3, None), 1.0))
         assert outputs.shape[0] == 3 and outputs.dtype == np.float32 and np.isfinite(outputs).all()
@@ -117,5 +131,5 @@ def test_impossible_wishes_are_refused() -> None:
     points, digits = toy.ring(), tiny_data("digits")
     for name, data in (*((name, points) for name in recipes.INDEX if name != "ring"), ("ring", digits)):
         module = recipes.find(name)
-        with pytest.raises(RequestError, match=r"learns (images|the points)"):
+        with pytest.raises(RequestError, match=r"learns (images|the points|from)"):
             module.make(module.Config(), Options(), data)

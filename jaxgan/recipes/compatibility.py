@@ -85,6 +85,9 @@ INCOMPATIBLE: Mapping[tuple[str, str], str] = {
         "label smoothing needs a loss with labels: choose --loss non_saturating, minimax, maximum_likelihood "
         "or least_squares, or leave --real-label at 1"
     ),
+    ("packing", "pictures as the condition"): (
+        "a pack holds several pictures, and D is told the one that a picture was made from: choose --packing 1"
+    ),
     ("packing", "classes"): (
         "a pack holds examples of several classes: choose --packing 1 or, where the recipe has it, --conditional no"
     ),

@@ -10,7 +10,7 @@ output is to tell that place of the input from others, by a contrastive loss. Ha
     jaxgan translate RUN horse.jpg
 
 --identity-weight 0 and --contrast-weight 10 are the paper's FastCUT, but for its mirrored inputs. Expected of the
-defaults, beside CycleGAN's: experiments/cyclegan.py. Nets have no low-pass filters where they halve and double, and
+defaults, beside CycleGAN's: experiments/translation.py. Nets have no low-pass filters where they halve and double, and
 `paper`'s step sizes fall from the start, not from the middle: there we differ.
 """
 

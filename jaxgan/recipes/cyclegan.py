@@ -13,7 +13,7 @@ from a pool of 50 old ones.
 
 Two translators are one player of two nets, and so are two discriminators: a batch holds the pictures of both domains,
 one half after the other, and the game is that of two players with two terms more. All flags of losses and
-penalties work. `--batch` counts the pictures of each domain. Expected of the defaults: experiments/cyclegan.py.
+penalties work. `--batch` counts the pictures of each domain. Expected of the defaults: experiments/translation.py.
 `paper` differs from the paper in that step sizes fall linearly from the start, not from the middle.
 """
 

@@ -11,7 +11,7 @@ is held to the right answer by the mean absolute difference, with dropout for it
     jaxgan translate RUN sketch.png                                what was trained, on pictures of any size
 
 --l1-weight 0 leaves the adversarial loss alone, --adversarial-weight 0 the difference. Expected of the defaults and
-of both ablations: experiments/pix2pix.py and its committed result.
+of both ablations: experiments/translation.py and its committed result.
 Preset `cpu` is narrow and takes 16 pictures a step; `paper` has the paper's nets for 256x256, one picture a
 step (whose batch normalization is that of instances) and the length of its facades: 200 epochs of 400.
 """

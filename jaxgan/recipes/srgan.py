@@ -12,7 +12,7 @@ right answers, which pixels alone ask for, is blurred.
 
 Features are those of the data set's own classifier, or random convolutions where it has no labels (`--features`);
 the paper's are VGG's. D judges patches, not whole pictures. Expected of the defaults, and with pixels alone
-(--adversarial-weight 0 --content-weight 0 --pixel-weight 1): experiments/srgan.py.
+(--adversarial-weight 0 --content-weight 0 --pixel-weight 1): experiments/translation.py.
 """
 
 from dataclasses import dataclass

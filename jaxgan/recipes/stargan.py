@@ -11,8 +11,9 @@ domain is to come back from there when the generator is told the first one.
     jaxgan translate RUN picture.png --to 7                          by the name of the class
 
 The generator's first layer is not normalized, unlike the paper's: normalization of each picture takes a constant
-away, which the domain beside the picture is, and leaves of it what comes in at the border. Expected of the defaults: experiments/stargan.py. Attributes that a picture has several of at once are not built:
-a class is one domain.
+away, which the domain beside the picture is, and leaves of it what comes in at the border. Expected of the
+defaults: experiments/translation.py. Attributes that a picture has several of at once are not built: a class is one
+domain.
 """
 
 from dataclasses import dataclass

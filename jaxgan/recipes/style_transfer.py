@@ -8,9 +8,9 @@ section 4.4: the game of `cut` on crops of a single picture, with nothing but th
     jaxgan translate RUN PHOTO.jpg                                       the whole photograph, at its own size
 
 The photograph's crops are domain a, the style domain b. The defaults take two photographs that come with
-scikit-learn. Style is judged by eye, and by the Frechet distance of random convolutions between translated crops and the
-style's; there is no published number for it. The paper's nets for one picture are StyleGAN2's, of 1024 pixels; these
-are `cut`'s, so there is no preset `paper`.
+scikit-learn. Style is judged by eye, and by the Frechet distance of random convolutions between translated
+crops and the style's; there is no published number for it. The paper's nets for one picture are StyleGAN2's, of
+1024 pixels; these are `cut`'s, so there is no preset `paper`.
 """
 
 from dataclasses import replace

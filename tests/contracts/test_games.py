@@ -22,14 +22,16 @@ from jaxgan.game import Game, LossInput, LossOutput, Net, Player, State, Update,
 from jaxgan.games.path_length import with_path_length
 from jaxgan.games.semi_supervised import semi_supervised
 from jaxgan.games.terms import another_class, auxiliary_classification, matching_aware, mutual_information
+from jaxgan.games.translation import back, closeness, content, cycle, identity, patch_contrast, reproduction
 from jaxgan.games.two_player import Carried, feature_matching, gradient_penalty, two_player
 from jaxgan.latent import Codes, normal_prior
 from jaxgan.losses import adversarial, penalties
 from jaxgan.losses.auxiliary import categorical_information, uniform_information
-from jaxgan.memory import Controller, Replay
-from jaxgan.nets import biggan, dcgan, heads, mlp, progressive, r3gan, weight_normalized
-from jaxgan.nets.adapt import adapt
+from jaxgan.memory import Controller, ImagePool, Replay
+from jaxgan.nets import biggan, dcgan, heads, mlp, progressive, r3gan, translation, weight_normalized
+from jaxgan.nets.adapt import adapt, in_parts
 from jaxgan.nets.layers import BatchNorm, LayerNorm
+from jaxgan.nets.patch import PatchDiscriminator
 from jaxgan.optimizers import orthogonal_regularization
 from jaxgan.training import parallel
 
@@ -304,6 +306,125 @@ def styles_augmented_and_evened(optimizer: optax.GradientTransformation) -> Game
     return with_path_length(game, nets["mapping"], nets["synthesis"], normal_prior(3), "weight", interval=2)
 
 
+def pictures_from_pictures(optimizer: optax.GradientTransformation) -> Game:
+    """pix2pix: a U-Net with dropout, patches judged beside their source, and the right answer."""
+    size = (8, 8, 1)
+    return two_player(
+        Player(adapt(translation.UNet(1, depth=2, width=2), size), optimizer, 0.9),
+        Player(adapt(PatchDiscriminator(2, layers=1), size, size), optimizer),
+        adversarial.non_saturating,
+        None,
+        given=lambda key, batch: (batch["source"],),
+        observation="target",
+        condition="source",
+        generator_terms=[closeness("weight")],
+    )
+
+
+def two_domains_in_a_batch(optimizer: optax.GradientTransformation) -> Game:
+    """CycleGAN: two players of two nets each, of which one has batch statistics, and two pools of old fakes."""
+
+    def translator(normalization: Any) -> Net:
+        module = mlp.Generator((2,), width=8, depth=1, normalization=normalization)
+        return adapt(module, (2,), couples_batch=normalization is BatchNorm)
+
+    critics = {name: adapt(mlp.Discriminator(width=8, depth=1), (2,)) for name in "ba"}
+    return two_player(
+        Player(in_parts({"b": translator(BatchNorm), "a": translator(None)}), optimizer, 0.9),
+        Player(in_parts(critics), optimizer),
+        adversarial.least_squares,
+        None,
+        given=lambda key, batch: (batch["source"],),
+        observation="point",
+        generator_terms=[reproduction("weight", cycle), reproduction(0.2, identity)],
+        replay=ImagePool(20, groups=2),
+        batch=(BATCH, 2),
+    )
+
+
+def patches_in_contrast(optimizer: optax.GradientTransformation) -> Game:
+    """CUT without Flax: a generator that shows its input and a hidden map, and a head of its own on both."""
+
+    def init(key: jax.Array) -> Mapping[str, Any]:
+        first, last = jax.random.normal(key, (2, 4, 3))
+        return {"params": {"first": 0.5 * first, "last": last[:3, :1]}}
+
+    def features(variables: Mapping[str, Any], x: jax.Array, key: Any = None, train: bool = True) -> Any:
+        params = variables["params"]
+        around = [jnp.roll(x, (i, j), (1, 2)) for i in (0, 1) for j in (0, 1)]
+        hidden = jnp.tanh(jnp.concatenate(around, axis=-1) @ params["first"])
+        return (jnp.tanh(hidden @ params["last"]), (x, hidden[:, ::2])), {}
+
+    def apply(variables: Mapping[str, Any], x: jax.Array, **options: Any) -> Any:
+        return features(variables, x, **options)[0][0], {}
+
+    def projected(variables: Mapping[str, Any], *samples: jax.Array, **options: Any) -> Any:
+        return tuple(jnp.sin(x @ w) for x, w in zip(samples, variables["params"], strict=True)), {}
+
+    head = Net(lambda key: {"params": [jax.random.normal(key, (n, 4)) for n in (1, 3)]}, projected)
+    return two_player(
+        Player(Net(init, apply, features=features), optimizer, 0.9),
+        Player(adapt(mlp.Discriminator(width=8, depth=1), (4, 4, 1)), optimizer),
+        adversarial.least_squares,
+        None,
+        given=lambda key, batch: (batch["a"],),
+        observation="b",
+        generator_heads={"contrast": Player(head, optimizer)},
+        generator_terms=[
+            patch_contrast("weight", "contrast", 5, 0.5),
+            patch_contrast(0.2, "contrast", 5, 0.5, of="example"),
+        ],
+    )
+
+
+def any_domain_from_any(optimizer: optax.GradientTransformation) -> Game:
+    """StarGAN: a critic that tells domains, a generator that is asked for one and for the way back."""
+    critic = adapt(mlp.Discriminator(width=8, depth=1), (2,))
+
+    def given(key: jax.Array, batch: Mapping[str, Any]) -> tuple[jax.Array, jax.Array]:
+        return batch["point"], jax.random.randint(key, batch["label"].shape, 0, 4)
+
+    return two_player(
+        Player(adapt(mlp.Generator((2,), width=8, depth=1, num_classes=4), (2,), ()), optimizer, 0.9),
+        Player(critic, optimizer),
+        adversarial.wasserstein,
+        None,
+        given=given,
+        observation="point",
+        condition="label",
+        tell_discriminator=False,
+        heads={"classifier": Player(adapt(heads.Linear(4), (8,)), optimizer)},
+        discriminator_terms=[
+            auxiliary_classification("weight", "classifier", of=("real",)),
+            gradient_penalty(penalties.wgan_gp, 0.5, critic),
+        ],
+        generator_terms=[
+            auxiliary_classification("weight", "classifier", of=("fake",), wanted=lambda r: r.given[1]),
+            reproduction(0.5, back),
+        ],
+        generator_when=every(2),
+    )
+
+
+def enlarged(optimizer: optax.GradientTransformation) -> Game:
+    """SRGAN: each second pixel is to give all, by pixels and by fixed features; batch statistics."""
+    weight = np.random.default_rng(0).normal(size=(64, 5)).astype(np.float32)
+    generator = translation.SuperResolver(1, width=2, blocks=1, factor=2, normalization=BatchNorm)
+    return two_player(
+        Player(adapt(generator, (4, 4, 1), couples_batch=True), optimizer, 0.9),
+        Player(adapt(mlp.Discriminator(width=8, depth=1), (8, 8, 1)), optimizer),
+        adversarial.non_saturating,
+        None,
+        given=lambda key, batch: (batch["target"][:, ::2, ::2],),
+        observation="target",
+        generator_terms=[
+            content(0.5, lambda images: images),
+            content("weight", lambda images: jnp.tanh(images.reshape(images.shape[0], -1) @ weight)),
+        ],
+        generator_weight=0.1,
+    )
+
+
 def three_players_with_memory(optimizer: optax.GradientTransformation) -> Game:
     """A generator against a committee of two that moves at once, one of which sees old fakes too."""
     generator = adapt(mlp.Generator((2,), width=4, depth=1), (3,))
@@ -441,6 +562,11 @@ ROWS = (
     Row(relativistic_pairs, "image", (8, 8, 1), hyper=(("weight", 0.3),), rounding=2e-4),
     Row(fading_in, "image", (8, 8, 1), rounding=2e-4),
     Row(styles_augmented_and_evened, "image", (4, 4, 1), hyper=(("weight", 0.3),), rounding=2e-4),
+    Row(pictures_from_pictures, "target", (8, 8, 1), hyper=(("weight", 3.0),), rounding=2e-4, also=("source",)),
+    Row(two_domains_in_a_batch, hyper=(("weight", 0.5),), rounding=2e-4, also=("source",)),
+    Row(patches_in_contrast, "b", (4, 4, 1), hyper=(("weight", 0.3),), rounding=1e-4, also=("a",)),
+    Row(any_domain_from_any, hyper=(("weight", 0.7),), rounding=1e-4),
+    Row(enlarged, "target", (8, 8, 1), hyper=(("weight", 0.3),), rounding=3e-4),
     Row(three_players_with_memory),
     Row(frozen_teacher),
     Row(unrolled_alternating),

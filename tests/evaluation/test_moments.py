@@ -63,6 +63,18 @@ def test_thickness_orders_strokes_at_any_angle():
     assert (by_thickness[:-1].max(axis=1) < by_thickness[1:].min(axis=1)).all(), by_thickness
 
 
+def test_a_background_that_is_not_quite_empty_is_no_stroke():
+    clean = stroke(30.0, 3.0)
+    haze = 0.04 * np.random.default_rng(0).uniform(size=clean.shape).astype(np.float32)
+    np.testing.assert_allclose(thickness(np.maximum(clean, haze - 1.0)), thickness(clean), rtol=0.35)
+
+
+def test_ink_is_the_mean_of_the_channels():
+    images = np.random.default_rng(1).uniform(-1.0, 1.0, (2, 9, 7, 3)).astype(np.float32)
+    for measure in (mass, thickness, slant, angle, width):
+        np.testing.assert_allclose(measure(images), measure(images.mean(axis=-1, keepdims=True)), rtol=1e-4)
+
+
 def test_the_width_of_an_upright_bar_and_its_ink():
     images = np.full((2, 16, 20, 3), -1.0, np.float32)
     images[0, 3:13, 4:9] = 1.0

@@ -70,6 +70,18 @@ def test_equal_distances_in_the_order_of_rows():
     np.testing.assert_array_equal(indices, [[0, 2, 3, 4]])
 
 
+def test_equal_distances_that_the_expanded_square_tells_apart():
+    """To either side of a query whose square is rounded by more than the distances; differences are exact."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        query, offsets = rng.integers(2**36, 2**37, (1, 3)) / 1024, rng.integers(1, 1000, (3, 3)) / 1024
+        points = rng.permutation(np.concatenate([query + offsets, query - offsets]))
+        distances, indices = nearest(query, points, 2)
+        expected = by_subtraction(query, points)
+        np.testing.assert_array_equal(indices, expected.argsort(axis=1, kind="stable")[:, :2])
+        assert distances[0, 0] == distances[0, 1]
+
+
 def test_float32_is_measured_in_float64():
     x, y = two_sets(20, 30, 64)
     x, y = (x + 100).astype(np.float32), (y + 100).astype(np.float32)

@@ -17,7 +17,7 @@ from jaxgan.training.recipe import Recipe, Stage
 
 SLANT, THICKNESS, ACROSS, NOTHING = range(4)
 KERNEL = jnp.diag(jnp.array([0.35, 0.7, 2.0, 0.0]))
-"""What the first layer makes of the latent: that of the averaged weights. Training has half of it."""
+"""What the first layer makes of the latent: that of the averaged weights. Training has the opposite order of sizes."""
 
 
 def strokes(parameters, label=None):
@@ -60,11 +60,11 @@ def explorer(conditional: bool = False, second_space: bool = False, space: str |
     second = {"style": style, "synthesize": lambda state, styles: strokes(read(state, styles[:, 0]))}
     stage = Stage(game=None, until=1, source=None)  # type: ignore[arg-type]
     recipe = Recipe((stage,), prior, generate, num_classes=2 if conditional else 0, **(second if second_space else {}))
-    halved = {"first": {"kernel": 0.5 * KERNEL}, "other": {"kernel": jnp.ones((4, 3))}}
+    trained = {"first": {"kernel": KERNEL[::-1, ::-1]}, "other": {"kernel": jnp.ones((4, 3))}}
     averaged = {"first": {"kernel": KERNEL}, "other": {"kernel": jnp.ones((4, 3))}}
     empty: dict = {}
     state = State(
-        jnp.int32(1), jax.random.key(0), {"generator": halved}, empty, empty, {"generator": averaged}, empty, empty
+        jnp.int32(1), jax.random.key(0), {"generator": trained}, empty, empty, {"generator": averaged}, empty, empty
     )
     data = {"shape": [16, 16, 1], "classes": ["left", "right"], "resizer": "none", "name": "strokes"}
     run = Run(Path("strokes"), "strokes", None, Options(), data, recipe, state, 1)

@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -47,6 +50,19 @@ def test_the_class_that_is_told():
         explorer().draw(0, 0, 5, 0)
 
 
+def test_styles_are_those_of_the_class_that_is_asked_for():
+    run = explorer(conditional=True, second_space=True).run
+
+    def style(state, inputs):
+        latents, label = inputs
+        return (latents + 100.0 * label.astype(jnp.float32)[:, None])[:, None]
+
+    space = space_of(replace(run, recipe=replace(run.recipe, style=style)))
+    styles, told = space.draw(run.state, jax.random.key(0), 20, jnp.arange(20) % 2)
+    assert told is None and not space.told
+    np.testing.assert_array_equal(styles.mean(axis=1) > 50.0, np.arange(20) % 2 == 1)
+
+
 def test_scores_are_moments_their_ends_and_classes():
     run = explorer()
     latents, _ = run.draw(0, 0, 20)
@@ -75,8 +91,6 @@ def test_classes_by_name_before_number():
 
 
 def test_points_have_no_space():
-    from dataclasses import replace
-
     run = explorer().run
     points = replace(run, recipe=replace(run.recipe, generate=lambda state, inputs, truncation: inputs))
     with pytest.raises(RequestError, match="makes points"):

@@ -41,8 +41,14 @@ def test_principal_components_in_z_are_of_pictures_and_in_w_of_styles():
 
 def test_components_within_the_classes_that_are_told():
     # the class changes more pixels than slant does, and is no direction of the latent
-    found = find(explorer(conditional=True), "pca", count=1)
+    run = explorer(conditional=True)
+    found = find(run, "pca", count=1)
     assert abs(angle_to(found.vectors[0], ACROSS)) > 0.99
+    latents, told = run.draw(0, 0, 2000)
+    pictures = run.outputs(latents, told).reshape(2000, -1)
+    within = pictures - np.stack([pictures[told == k].mean(axis=0) for k in (0, 1)])[told]
+    shares = [np.linalg.eigvalsh(np.cov(x.T))[-1] / np.var(x, axis=0, ddof=1).sum() for x in (within, pictures)]
+    assert shares[0] > shares[1] + 0.02 and found.says[0].startswith(f"{100 * shares[0]:.1f} %")
 
 
 @pytest.mark.parametrize(

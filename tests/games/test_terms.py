@@ -6,10 +6,16 @@ import pytest
 from scipy.special import log_softmax
 
 from jaxgan.game import Net, Player, init_state, make_step
-from jaxgan.games.terms import another_class, auxiliary_classification, matching_aware, mutual_information
+from jaxgan.games.terms import (
+    another_class,
+    another_picture,
+    auxiliary_classification,
+    matching_aware,
+    mutual_information,
+)
 from jaxgan.games.two_player import Round, two_player
 from jaxgan.losses import adversarial
-from jaxgan.losses.auxiliary import categorical_information
+from jaxgan.losses.auxiliary import binary_cross_entropy, categorical_information
 from jaxgan.nets.adapt import adapt
 from jaxgan.nets.heads import Codes
 from jaxgan.nets.layers import BatchNorm
@@ -59,6 +65,25 @@ def test_auxiliary_classification_is_the_cross_entropy_of_the_parts_asked_for():
         auxiliary_classification(1.0, "head")(played(fake_features=None))
 
 
+def test_a_class_may_be_wanted_that_is_not_the_condition_and_told_by_another_loss():
+    """StarGAN's generator is asked for a class; attributes are told one by one."""
+    asked = np.array([0, 1, 2], np.int32)
+    assert abs(surprise(FAKE, LABEL) - surprise(FAKE, asked)) > 0.1
+    given = (jnp.asarray(REAL), jnp.asarray(asked))
+    term = auxiliary_classification("weight", "head", ("fake",), wanted=lambda r: r.given[1])
+    for condition in (jnp.asarray(LABEL), None):
+        np.testing.assert_allclose(
+            term(played(given=given, condition=condition)), 0.7 * surprise(FAKE, asked), rtol=1e-5
+        )
+    attributes = np.array([[1, 0, 1], [0, 0, 1], [1, 1, 0]], np.float32)
+    term = auxiliary_classification(
+        2.0, "head", ("real",), wanted=lambda r: jnp.asarray(attributes), loss=binary_cross_entropy
+    )
+    probability = 1 / (1 + np.exp(-REAL.astype(np.float64) @ HEAD))
+    expected = -np.mean(np.log(np.where(attributes > 0, probability, 1 - probability)))
+    np.testing.assert_allclose(term(played()), 2.0 * expected, rtol=1e-5)
+
+
 def test_information_is_what_the_head_tells_of_the_fakes_codes():
     term = mutual_information("weight", "head", lambda q, z: categorical_information(q, jnp.argmax(z, -1)))
     expected = np.log(3) - surprise(FAKE, np.array([1, 0, 1]))
@@ -88,6 +113,12 @@ def test_another_class_is_any_but_the_own():
     assert not np.array_equal(wrong, another_class(4)(label, jax.random.key(1)))
     with pytest.raises(ValueError, match="at least 2 classes, got 1"):
         another_class(1)
+
+
+def test_another_picture_is_that_of_a_neighbour():
+    pictures = np.random.default_rng(0).normal(size=(4, 2, 3, 1)).astype(np.float32)
+    wrong = np.asarray(another_picture(jnp.asarray(pictures), jax.random.key(0)))
+    np.testing.assert_array_equal(wrong, pictures[[3, 0, 1, 2]])
 
 
 def one_step(head, **terms):

@@ -300,9 +300,7 @@ def test_a_step_of_cycle_gan_is_that_of_two_generators_and_two_discriminators_in
         return [np.array([one(k, i) for i in np.ndindex(x.shape)]).reshape(x.shape) for k, x in enumerate(at)]
 
     np.testing.assert_allclose(metrics["discriminator/loss"], of_judges(JUDGE_B, JUDGE_A), rtol=1e-5)
-    moved = [
-        w - RATE * slope for w, slope in zip((JUDGE_B, JUDGE_A), slopes(of_judges, JUDGE_B, JUDGE_A), strict=True)
-    ]
+    moved = [w - RATE * slope for w, slope in zip((JUDGE_B, JUDGE_A), slopes(of_judges, JUDGE_B, JUDGE_A), strict=True)]
     for name, judge in zip("ba", moved, strict=True):
         np.testing.assert_allclose(state.params["discriminator"][name], judge, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(metrics["generator/loss"], of_translators(TO_B, TO_A, *moved), rtol=1e-5)
@@ -314,11 +312,11 @@ def test_a_step_of_cycle_gan_is_that_of_two_generators_and_two_discriminators_in
 
 HALF = 64
 STAYS = np.array([[-1.2, -0.8], [1.0, -1.1]], np.float32)
-MOVES = {"a": np.array([-0.4, 1.2], np.float32), "b": np.array([0.8, 1.2], np.float32)}
+MOVES = {"a": np.array([-0.5, 1.2], np.float32), "b": np.array([0.5, 1.2], np.float32)}
 
 
 def clusters(key, domain, n):
-    """Three clusters as wide as 0.4, of which the third lies 1.2 further right in domain b: they overlap by far."""
+    """Three clusters as wide as 0.4, of which the third lies 1.0 further right in domain b: they overlap by far."""
     which_key, noise_key = jax.random.split(key)
     centres, which = np.concatenate([STAYS, MOVES[domain][None]]), jax.random.randint(which_key, (n,), 0, 3)
     return jnp.asarray(centres)[which] + 0.4 * jax.random.normal(noise_key, (n, 2)), which
@@ -327,16 +325,14 @@ def clusters(key, domain, n):
 def test_two_domains_are_translated_as_they_should_without_a_single_pair():
     """All maps that bring each cluster to some cluster fool D: cycle and identity choose the one that moves the third.
 
-    Standing still is wrong by 0.4 on average, a pair of clusters taken for each other by more than 1.
+    Standing still is wrong by a third on average, a pair of clusters taken for each other by more than 1.
     """
     nets = {name: adapt(mlp.Generator((2,), width=32, depth=2), (2,)) for name in "ba"}
     judges = {name: adapt(mlp.Discriminator(width=32, depth=2), (2,)) for name in "ba"}
     pool = ImagePool(2 * HALF, groups=2)
-    game = cycle_gan(
-        nets, judges, optax.adam(2e-3, 0.5), "cycle", "identity", replay=pool, batch=(2 * HALF, 2)
-    )  # fmt: skip
+    game = cycle_gan(nets, judges, optax.adam(2e-3, 0.5), "cycle", "identity", replay=pool, batch=(2 * HALF, 2))
     step = make_step(game)
-    held, errors = {}, {}
+    held = {}
     for k, (name, other) in enumerate(("ab", "ba")):
         points, which = clusters(jax.random.key(70 + k), name, 500)
         held[other] = points, points + jnp.where(which[:, None] == 2, MOVES[other] - MOVES[name], 0.0)
@@ -356,8 +352,8 @@ def test_two_domains_are_translated_as_they_should_without_a_single_pair():
 
     # three seeds with the terms, and the same without
     keys = jnp.concatenate([jax.random.split(jax.random.key(0), 3)] * 2)
-    hyper = {"cycle": jnp.array([2.0] * 3 + [0.0] * 3), "identity": jnp.array([1.5] * 3 + [0.0] * 3)}
+    hyper = {"cycle": jnp.array([1.5] * 3 + [0.0] * 3), "identity": jnp.array([2.0] * 3 + [0.0] * 3)}
     errors = jax.device_get(jax.jit(jax.vmap(train))(keys, hyper))
     for error in errors.values():
-        assert error[:3].max() < 0.3, errors
+        assert error[:3].max() < 0.28, errors
         assert error[3:].mean() > 0.8, errors

@@ -18,7 +18,7 @@ from jaxgan.games.two_player import (
 )
 from jaxgan.latent import normal_prior
 from jaxgan.losses import adversarial, penalties
-from jaxgan.memory import Replay
+from jaxgan.memory import ImagePool, Replay
 
 RATE = 0.1
 REAL = np.array([[0.5, -1.0], [2.0, 0.3], [-0.7, 1.1]], np.float32)
@@ -340,7 +340,7 @@ def rounds(options, hyper=None, steps=1, batch=REAL):
             inputs = LossInput(
                 step=jnp.asarray(step),
                 key=key,
-                batch={"point": jnp.asarray(batch)},
+                batch=batch if isinstance(batch, dict) else {"point": jnp.asarray(batch)},
                 variables=state.variables,
                 opt_state=state.opt_state,
                 ema=state.ema,
@@ -473,3 +473,131 @@ def test_what_the_step_tells_comes_last_and_what_is_carried_goes_on():
         state, _ = step(state, {"point": jnp.asarray(REAL)})
         expected = 0.5 * expected + np.mean(REAL @ before[0] + before[1] + 10.0 * i)
         np.testing.assert_allclose(state.memory["mean"], expected, rtol=1e-4)
+
+
+# -- what the generator is given, and shows ---------------------------------------------------------
+
+SOURCE = np.array([[0.2, -0.6], [1.4, 0.8], [-1.1, 0.5]], np.float32)
+
+
+def noisy(weight):
+    """A generator with noise of its own, a count of its passes, and features: twice what it is given first."""
+
+    def apply(variables, x, *told, key=None, train=True):
+        y = x @ variables["params"]["w"] + jax.random.normal(key, x.shape)
+        return y + sum(told), {"count": {"n": variables["count"]["n"] + 1}}
+
+    def features(variables, x, *told, key=None, train=True):
+        output, changed = apply(variables, x, *told, key=key, train=train)
+        return (output, (2.0 * x,)), changed
+
+    def init(key):
+        return {"params": {"w": jnp.asarray(weight)}, "count": {"n": jnp.zeros(())}}
+
+    return Net(init, apply, features=features)
+
+
+def test_a_generator_is_given_what_it_translates_and_not_the_condition():
+    """D hears the condition still, the generator the two inputs that are chosen, by a key that both updates share."""
+    told = np.array([1.0, -2.0, 0.5], np.float32)
+    batch = {"point": jnp.asarray(REAL), "source": jnp.asarray(SOURCE), "label": jnp.asarray(told)}
+
+    def given(key, batch):
+        return batch["source"], jax.random.normal(key, batch["source"].shape)
+
+    options = {"generator": noisy(G), "given": given, "condition": "label"}
+    played = rounds(options, steps=2, batch=batch)
+    for r in (*played[0], *played[1]):
+        source, choice = r.given
+        np.testing.assert_array_equal(source, SOURCE)
+        np.testing.assert_array_equal(r.latent, SOURCE)
+        np.testing.assert_array_equal(r.condition, told)
+        noise = r.made - SOURCE @ G - choice
+        assert np.abs(noise).min() > 1e-3
+        # with the noise that made the fakes
+        np.testing.assert_allclose(r.generator(*r.given), r.made, rtol=1e-6)
+        np.testing.assert_allclose(r.generator(3.0 * source, choice) - 3.0 * SOURCE @ G - choice, noise, atol=1e-5)
+        (shown,) = r.generator_features(*r.given)
+        np.testing.assert_array_equal(shown, 2 * SOURCE)
+        np.testing.assert_allclose(r.fake_output, r.made @ D + 0.4 + told, rtol=1e-5)
+    (d, g), (later, _) = played
+    np.testing.assert_array_equal(d.made, g.made)
+    np.testing.assert_array_equal(d.given[1], g.given[1])
+    assert np.abs(d.given[1] - later.given[1]).min() > 1e-3
+    # passes of a term leave no count behind
+    term = [lambda r: jnp.mean(r.generator(*r.given)) + jnp.mean(r.generator_features(*r.given)[0])]
+    state, _ = one_step(build(generator_terms=term, **options), batch)
+    assert float(state.variables["generator"]["count"]["n"]) == 1
+
+
+def test_a_generator_is_given_something():
+    with pytest.raises(ValueError, match="given nothing: neither a prior nor inputs"):
+        two_player(Player(linear(G)), Player(linear(D)), adversarial.non_saturating, None)
+
+
+def test_a_round_has_examples_and_fakes_as_they_were_before_d_was_shown_them():
+    def show(examples, key, inputs):
+        return examples + 5.0 + jax.random.normal(key, examples.shape)
+
+    batch = np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)
+    options = {"prior": normal_prior(2), "show": show, "replay": Replay(4), "batch": (4, 2)}
+    for d, g in rounds(options, steps=3, batch=batch):
+        for r in (d, g):
+            np.testing.assert_array_equal(r.example, batch)
+            np.testing.assert_allclose(r.made, r.latent @ G, rtol=1e-5)
+            np.testing.assert_allclose(r.generator(r.latent), r.made, rtol=1e-6)
+            np.testing.assert_allclose(r.generator(2.0 * r.example), 2.0 * batch @ G, rtol=1e-5)
+            assert np.mean(r.real - batch) > 3 and np.mean(r.fake - r.made) > 3
+        # old ones among what D saw, and not among what was made
+        assert np.abs((d.fake - d.made) - (g.fake - g.made))[:2].max() < 1e-5
+    assert np.abs((d.fake - d.made) - (g.fake - g.made))[2:].max() > 1e-3
+
+
+def test_a_generator_that_shows_nothing_is_said():
+    term = [lambda r: jnp.sum(r.generator_features(*r.given))]
+    with pytest.raises(ValueError, match="this generator shows nothing of itself"):
+        one_step(build(generator_terms=term))
+
+
+def test_generator_heads_move_with_the_generator_on_what_it_shows():
+    """A head is a linear map of what G shows of its inputs, here twice they: it moves in G's update alone."""
+
+    def features(variables, x, key=None, train=True):
+        output, changed = linear(G).apply(variables, x, key=key, train=train)
+        return (output, (2.0 * x,)), changed
+
+    weight = np.array([0.3, -0.7], np.float32)
+    game = build(
+        generator=replace(linear(G), features=features),
+        generator_heads={"head": Player(linear(weight), optax.sgd(0.2))},
+        generator_terms=[lambda r: 3.0 * jnp.mean(jnp.square(r.heads["head"](r.generator_features(*r.given)[0])))],
+        discriminator_terms=[lambda r: jnp.mean(r.heads["head"](r.real))],
+    )
+    assert [update.players for update in game.updates] == [("discriminator",), ("generator", "head")]
+    state, metrics = one_step(game)
+    said = 2.0 * LATENT @ weight
+    np.testing.assert_allclose(state.params["head"]["w"], weight - 0.2 * 3 * 2 * (said @ (2 * LATENT)) / 3, rtol=1e-5)
+    added = metrics["generator/loss"] - metrics["generator/adversarial"]
+    np.testing.assert_allclose(added, 3 * np.mean(said**2), rtol=1e-5)
+    only_d = make_step(game, active=(True, False))(init_state(game, jax.random.key(0)), {"point": jnp.asarray(REAL)})[0]
+    np.testing.assert_array_equal(only_d.params["head"]["w"], weight)
+
+
+def test_pooled_fakes_reach_d_and_never_g():
+    """Until the pool of each half is full D sees what was made; then about half of it is from some earlier step."""
+    batch = np.random.default_rng(0).normal(size=(8, 2)).astype(np.float32)
+    pool = ImagePool(8, groups=2)
+    played = rounds({"prior": normal_prior(2), "replay": pool, "batch": (8, 2)}, steps=12, batch=batch)
+    for step, (d, g) in enumerate(played):
+        np.testing.assert_allclose(g.fake, g.latent @ G, rtol=1e-5)
+        np.testing.assert_allclose(d.made, g.fake, rtol=1e-6)
+        if step < 2:
+            np.testing.assert_array_equal(d.fake, d.made)
+    new = np.array([np.isclose(d.fake, d.made).all(axis=1) for d, _ in played[2:]])
+    assert 0.3 < new.mean() < 0.7
+    for half in (slice(0, 4), slice(4, 8)):
+        made = [np.asarray(g.fake)[half] for _, g in played]
+        for step in range(2, 12):
+            earlier = np.concatenate(made[: step + 1])
+            for fake in np.asarray(played[step][0].fake)[half]:
+                assert np.isclose(fake, earlier).all(axis=1).any()

@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -6,7 +7,14 @@ import scipy.special
 import scipy.stats
 from scipy.special import log_softmax
 
-from jaxgan.losses.auxiliary import categorical_information, cross_entropy, real_logit, uniform_information
+from jaxgan.losses.auxiliary import (
+    binary_cross_entropy,
+    categorical_information,
+    contrastive,
+    cross_entropy,
+    real_logit,
+    uniform_information,
+)
 
 
 def test_cross_entropy_is_minus_the_log_probability_of_the_label():
@@ -39,6 +47,77 @@ def test_the_logit_of_real_is_the_odds_of_all_classes_against_one_more_of_logit_
     huge = real_logit(jnp.array([[1e4, -1e4, 9e3], [-1e4, -1e4, -1e4]], jnp.bfloat16))
     assert huge.dtype == jnp.float32
     np.testing.assert_allclose(huge, [float(jnp.bfloat16(1e4)), -float(jnp.bfloat16(1e4)) + np.log(3)], rtol=1e-6)
+
+
+def test_binary_cross_entropy_is_minus_the_log_probability_of_each_attribute():
+    logits = np.array([[0.3, -2.0, 1.5], [-0.7, 4.0, 0.0]], np.float32)
+    attributes = np.array([[1, 1, 0], [0, 1, 0]], np.int32)
+    probability = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    expected = -np.log(np.where(attributes == 1, probability, 1 - probability))
+    for told in (attributes, attributes.astype(np.float32), attributes.astype(bool)):
+        result = binary_cross_entropy(jnp.asarray(logits), jnp.asarray(told))
+        assert result.shape == (2, 3) and result.dtype == jnp.float32
+        np.testing.assert_allclose(result, expected, rtol=1e-5)
+    gradient = jax.grad(lambda x: jnp.sum(binary_cross_entropy(x, jnp.asarray(attributes))))(jnp.asarray(logits))
+    np.testing.assert_allclose(gradient, probability - attributes, rtol=1e-5, atol=1e-7)
+    half = binary_cross_entropy(jnp.array([1e4, -1e4, 1e4], jnp.bfloat16), jnp.array([0, 1, 1]))
+    assert half.dtype == jnp.float32
+    np.testing.assert_allclose(half, [float(jnp.bfloat16(1e4))] * 2 + [0.0], rtol=1e-6)
+
+
+# -- contrast --------------------------------------------------------------------------------------
+
+
+def units(*shape, seed=0):
+    x = np.random.default_rng(seed).normal(size=shape)
+    return (x / np.linalg.norm(x, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def test_contrast_is_the_surprise_at_ones_own_key_among_those_of_the_example():
+    query, key = units(3, 5, 4), units(3, 5, 4, seed=1)
+    result = contrastive(jnp.asarray(query), jnp.asarray(key), 0.3)
+    assert result.shape == (3, 5) and result.dtype == jnp.float32
+    expected = [
+        [-log_softmax(k.astype(np.float64) @ one / 0.3)[i] for i, one in enumerate(q.astype(np.float64))]
+        for q, k in zip(query, key, strict=True)
+    ]
+    np.testing.assert_allclose(result, expected, rtol=1e-5)
+    # not the other way round, and not over all examples
+    assert np.abs(np.asarray(contrastive(jnp.asarray(key), jnp.asarray(query), 0.3)) - expected).max() > 0.1
+    # the default is that of CUT
+    np.testing.assert_array_equal(contrastive(query, key), contrastive(query, key, 0.07))
+
+
+def test_contrast_is_log_n_where_nothing_is_told_apart_and_almost_nothing_where_all_is():
+    same = np.broadcast_to(units(1, 1, 4), (2, 6, 4))
+    np.testing.assert_allclose(contrastive(jnp.asarray(units(2, 6, 4)), jnp.asarray(same)), np.log(6), rtol=1e-5)
+    axes = jnp.broadcast_to(jnp.eye(4), (2, 4, 4))
+    np.testing.assert_allclose(contrastive(axes, axes, 0.2), np.log1p(3 * np.exp(-5)), rtol=1e-4)
+    wrong = contrastive(jnp.roll(axes, 1, axis=1), axes, 0.2)
+    np.testing.assert_allclose(wrong, 5 + np.log1p(3 * np.exp(-5)), rtol=1e-5)
+
+
+def test_contrast_teaches_the_queries_and_not_the_keys():
+    query, key = units(2, 4, 3), units(2, 4, 3, seed=1)
+    for_query, for_key = jax.grad(lambda q, k: jnp.sum(contrastive(q, k, 0.5)), (0, 1))(
+        jnp.asarray(query), jnp.asarray(key)
+    )
+    assert not np.any(for_key)
+    probability = np.exp(log_softmax(np.einsum("bif,bjf->bij", query, key).astype(np.float64) / 0.5, axis=-1))
+    expected = (np.einsum("bij,bjf->bif", probability, key) - key) / 0.5
+    np.testing.assert_allclose(for_query, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_half_precision_contrast_is_promoted_and_stays_finite():
+    query = jnp.asarray([[[100.0, 0.0], [0.0, 100.0]]], jnp.bfloat16)
+    result = contrastive(query, -query, 0.01)
+    assert result.dtype == jnp.float32
+    np.testing.assert_allclose(result, [[1e6, 1e6]], rtol=0.01)
+
+
+def test_queries_and_keys_are_as_many():
+    with pytest.raises(ValueError, match=r"differ in shape: \(2, 4, 3\), \(2, 5, 3\)"):
+        contrastive(jnp.zeros((2, 4, 3)), jnp.zeros((2, 5, 3)))
 
 
 # -- information -----------------------------------------------------------------------------------

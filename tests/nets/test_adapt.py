@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import flax.linen as nn
@@ -6,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.nets.adapt import adapt, rematerialized
+from jaxgan.nets.adapt import adapt, in_parts, num_features, rematerialized
 
 
 class Told(nn.Module):
@@ -153,3 +154,97 @@ def test_a_rematerialized_net_is_the_same_and_runs_forward_once_more():
     np.testing.assert_array_equal(again.apply(variables, x, train=False)[0], net.apply(variables, x, train=False)[0])
     text = str(jax.make_jaxpr(jax.grad(lambda p: loss(again, p)[0]))(variables["params"]))
     assert "remat" in text or "checkpoint" in text
+
+
+# -- several nets as one ----------------------------------------------------------------------------
+
+
+class Plain(nn.Module):
+    """No running variables; shows twice its input. Noise in training, where there is a key."""
+
+    @nn.compact
+    def __call__(self, x, train=True):
+        self.sow("intermediates", "features", 2.0 * x)
+        y = nn.Dense(1)(x)
+        return (y + jax.random.normal(self.make_rng("noise"), y.shape) if self.has_rng("noise") else y)[:, 0]
+
+
+def test_nets_in_parts_are_the_nets_on_their_parts_of_a_batch_in_order():
+    nets = {"b": adapt(Shown(), (2,), couples_batch=True), "a": adapt(Plain(), (2,)), "c": adapt(Plain(), (2,))}
+    net = in_parts(nets)
+    variables = net.init(jax.random.key(0))
+    assert {name: set(values) for name, values in variables.items()} == {
+        "params": {"b", "a", "c"},
+        "batch_stats": {"b"},
+        "reference": {"b"},
+    }
+    own = {name: {c: values[name] for c, values in variables.items() if name in values} for name in nets}
+    for name, one in nets.items():
+        assert jax.tree.structure(own[name]) == jax.tree.structure(dict(one.init(jax.random.key(0))))
+    # two nets of one kind begin as two
+    a, c = (variables["params"][name]["Dense_0"]["kernel"] for name in "ac")
+    assert np.abs(a - c).min() > 1e-3
+
+    x = jax.random.normal(jax.random.key(1), (12, 2)) * jnp.arange(1.0, 13.0)[:, None]
+    output, changed = net.apply(variables, x, train=False)
+    parts = {"b": x[:4], "a": x[4:8], "c": x[8:]}
+    expected = np.concatenate([nets[name].apply(own[name], part, train=False)[0] for name, part in parts.items()])
+    np.testing.assert_array_equal(output, expected)
+    assert output.shape == (12,) and not changed
+
+    # in training: each with a key of its own, statistics of its own part, and a reference that stays
+    key = jax.random.key(2)
+    output, changed = net.apply(variables, x, key=key)
+    assert set(changed) == {"batch_stats"} and set(changed["batch_stats"]) == {"b"}
+    (statistics,) = changed["batch_stats"]["b"].values()
+    seen = np.asarray(x[:4] + variables["reference"]["b"]["latent"])
+    np.testing.assert_allclose(statistics["mean"], 0.01 * seen.mean(0), rtol=1e-4)
+    noise = {
+        name: np.asarray(output[4 * i : 4 * i + 4] - nets[name].apply(own[name], parts[name], train=False)[0])
+        for i, name in ((1, "a"), (2, "c"))
+    }
+    assert np.abs(noise["a"]).min() > 1e-3 and np.abs(noise["a"] - noise["c"]).min() > 1e-3
+    np.testing.assert_array_equal(output, net.apply(variables, x, key=key)[0])
+
+    # features, each from its part, of the same pass
+    (again, shown), also = net.features(variables, x, key=key)
+    np.testing.assert_array_equal(again, output)
+    jax.tree.map(np.testing.assert_array_equal, also, changed)
+    np.testing.assert_array_equal(shown[4:], 2 * x[4:])
+    assert shown.shape == (12, 2) and num_features(nets["a"], (2,)) == 2
+
+
+def test_running_variables_of_nets_that_keep_none_in_a_pass_go_on():
+    """One net counts and the other does not: in use nothing changes, in training one entry does and both are there."""
+    nets = {"first": adapt(Mapped(), (4, 3, 2), couples_batch=True), "second": adapt(Mapped(), (4, 3, 2))}
+    net = in_parts(nets)
+    variables, x = net.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (6, 4, 3, 2))
+    (_, maps), changed = net.features(variables, x)
+    assert [m.shape for m in maps] == [(6, 4, 3, 2), (6, 2, 3, 2)]
+    assert jax.tree.structure(changed["batch_stats"]) == jax.tree.structure(dict(variables["batch_stats"]))
+    for k, name in enumerate(nets):
+        alone = nets[name].features({c: values[name] for c, values in variables.items()}, x[3 * k : 3 * k + 3])
+        np.testing.assert_array_equal(maps[1][3 * k : 3 * k + 3], alone[0][1][1])
+        jax.tree.map(np.testing.assert_array_equal, changed["batch_stats"][name], alone[1]["batch_stats"])
+
+
+class Doubled(nn.Module):
+    @nn.compact
+    def __call__(self, x, label, train=True):
+        return nn.Dense(1)(x) + label
+
+
+def test_all_inputs_are_parted_and_a_batch_that_does_not_divide_is_refused():
+    net = in_parts({name: adapt(Doubled(), (2,), (1,)) for name in "ab"})
+    variables, x, label = net.init(jax.random.key(0)), jnp.ones((6, 2)), jnp.arange(6.0)[:, None]
+    output = net.apply(variables, x, label)[0]
+    np.testing.assert_allclose((output - net.apply(variables, x, 0 * label)[0])[:, 0], np.arange(6), atol=1e-5)
+    with pytest.raises(ValueError, match="2 nets do not divide a batch of 5"):
+        net.apply(variables, x[:5], label[:5])
+
+
+def test_parts_couple_a_batch_if_one_of_them_does_and_show_features_if_all_do():
+    coupled, plain = adapt(Shown(), (2,), couples_batch=True), adapt(Plain(), (2,))
+    assert in_parts({"a": plain, "b": coupled}).couples_batch and not in_parts({"a": plain, "b": plain}).couples_batch
+    silent = replace(plain, features=None)
+    assert in_parts({"a": plain, "b": silent}).features is None
