@@ -9,9 +9,10 @@ output is to tell that place of the input from others, by a contrastive loss. Ha
     jaxgan train cut --preset paper --data cycle_gan/horse2zebra     256x256: an accelerator
     jaxgan translate RUN horse.jpg
 
---identity-weight 0 and --contrast-weight 10 are the paper's FastCUT, but for its mirrored inputs. Expected of the
-defaults, beside CycleGAN's: experiments/translation.py. Nets have no low-pass filters where they halve and double, and
-`paper`'s step sizes fall from the start, not from the middle: there we differ.
+--identity-weight 0 and --contrast-weight 10 are the paper's FastCUT, but for its mirrored inputs. Expected, beside
+CycleGAN's, by experiments/translation.py: sneakers from edges after 800 steps (2.5 minutes a seed), Frechet distance
+0.09 (3.2 before, 0.33 without the contrast); on 8x8 digits good digits, and wrong ones. Nets have no low-pass filters
+where they halve and double, and `paper`'s step sizes fall from the start, not from the middle: there we differ.
 """
 
 from dataclasses import dataclass, replace

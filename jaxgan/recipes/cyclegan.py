@@ -12,9 +12,12 @@ from a pool of 50 old ones.
     jaxgan translate RUN horse.jpg --to b
 
 Two translators are one player of two nets, and so are two discriminators: a batch holds the pictures of both domains,
-one half after the other, and the game is that of two players with two terms more. All flags of losses and
-penalties work. `--batch` counts the pictures of each domain. Expected of the defaults: experiments/translation.py.
-`paper` differs from the paper in that step sizes fall linearly from the start, not from the middle.
+one half after the other, and the game is that of two players with two terms more. All flags of losses and penalties
+work. `--batch` counts the pictures of each domain. Expected, by experiments/translation.py: sneakers from their edges
+and back after 800 steps (4 minutes a seed), Frechet distance 0.11 (3.2 before, 0.94 without the cycle), mean absolute
+difference to the right shoe, never seen beside its edges, 0.09. On 8x8 digits (--task sobel) it makes good digits, and
+wrong ones, 14 per cent the class they should be: a map that fools D and comes back need not be the one that was
+meant. `paper` differs from the paper in that step sizes fall linearly from the start, not from the middle.
 """
 
 from dataclasses import dataclass, replace

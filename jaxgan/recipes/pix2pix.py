@@ -10,10 +10,11 @@ is held to the right answer by the mean absolute difference, with dropout for it
     jaxgan train pix2pix --preset paper --data pairs:facades       pictures that hold A|B: an accelerator
     jaxgan translate RUN sketch.png                                what was trained, on pictures of any size
 
---l1-weight 0 leaves the adversarial loss alone, --adversarial-weight 0 the difference. Expected of the defaults and
-of both ablations: experiments/translation.py and its committed result.
-Preset `cpu` is narrow and takes 16 pictures a step; `paper` has the paper's nets for 256x256, one picture a
-step (whose batch normalization is that of instances) and the length of its facades: 200 epochs of 400.
+--l1-weight 0 leaves the adversarial loss alone, --adversarial-weight 0 the difference. Expected, by
+experiments/translation.py: on test digits, sharpness 0.99 of the right answers' and a Frechet distance of 8 (L1 alone
+0.88 and 15, the game alone 1.00 and 12); on sneakers after 800 steps 0.86 (0.50, 0.93), six minutes for three seeds.
+Preset `cpu` is narrow and takes 16 pictures a step; `paper` has the paper's nets for 256x256, one picture a step
+(whose batch normalization is that of instances) and the length of its facades: 200 epochs of 400.
 """
 
 from dataclasses import dataclass

@@ -10,9 +10,10 @@ right answers, which pixels alone ask for, is blurred.
     jaxgan train srgan --preset paper --data folder:PATH --size 96     24x24 crops to 96x96: an accelerator
     jaxgan translate RUN small.png                            a picture of any size, larger
 
-Features are those of the data set's own classifier, or random convolutions where it has no labels (`--features`);
-the paper's are VGG's. D judges patches, not whole pictures. Expected of the defaults, and with pixels alone
-(--adversarial-weight 0 --content-weight 0 --pixel-weight 1): experiments/translation.py.
+Features are those of the data set's own classifier, or random convolutions where it has no labels (`--features`); the
+paper's are VGG's. D judges patches, not whole pictures. Expected, by experiments/translation.py: on test digits PSNR
+20.0 and sharpness 0.97, where pixels alone (--adversarial-weight 0 --content-weight 0) have 20.4 and 0.85, and twice
+the Frechet distance.
 """
 
 from dataclasses import dataclass

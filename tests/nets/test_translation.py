@@ -189,7 +189,7 @@ def test_the_label_may_be_attributes():
         {"first_normalized": False},
         {"normalization": BatchNorm},
     ],
-    ids=str,
+    ids=["zero padding", "zero padding, first not normalized", "first not normalized", "batch"],
 )
 def test_a_label_acts_in_the_middle_of_the_picture_or_is_refused(options):
     net = adapt(ResNetTranslator(2, width=4, blocks=1, halvings=0, num_domains=2, **options), (32, 32, 3), ())
