@@ -11,8 +11,8 @@ projection of its last features (that is `dcgan`, after Miyato and Koyama 2018).
 The paper's nets are MLPs with maxout; these are convolutional. Expected of the defaults, seed 0, on two CPU
 cores: on digits, in a minute, over 98 per cent of the samples recognised by the data set's
 classifier, which no generator ever saw; on MNIST, 97.1 per cent of 2,000 samples are to it of the class that was
-asked for (with training images of which some 0.05 per cent of the pixels were off by one level; experiments/agreement.py,
-one seed).
+asked for (with training images of which some 0.05 per cent of the pixels were off by one level; one
+seed, experiments/agreement.py).
 """
 
 from jaxgan.config import Options, Preset
