@@ -40,7 +40,11 @@ def test_digits_go_to_the_default_place():
 def test_known_table_describes_what_is_loaded(prepared_digits):
     data, known = catalogue.load("digits", prepared_digits), catalogue.KNOWN["digits"]
     assert data.size == known.shape and data.num_classes == known.num_classes
-    assert set(catalogue.KNOWN) == {"digits", *tfds.OFFICIAL}
+    assert set(catalogue.KNOWN) == {"digits", *tfds.OFFICIAL, *catalogue.PHOTOGRAPHS}
+    for name in catalogue.PHOTOGRAPHS:
+        photograph = catalogue.load(name)
+        assert photograph.size == catalogue.KNOWN[name].shape and photograph.num_classes == 0
+        assert photograph.image.shape[0] == 1000 and photograph.image.std() > 20
     for name in tfds.OFFICIAL:
         features = tfds._builder(name)(data_dir="unused").info.features
         assert features["image"].shape == catalogue.KNOWN[name].shape
