@@ -325,6 +325,7 @@ SETTINGS = (
     Setting(conditional=True),
     Setting(conditional=True, told=False, heads=True),
     Setting(heads=True),
+    Setting(conditional=True, pictured=True),
 )
 
 
