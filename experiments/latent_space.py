@@ -157,7 +157,7 @@ def picture(shown: dict[str, Any]) -> None:
         "slanted-right - slanted-left, added 0, 1 and 2 times | random": columns(shown["slanted-right - slanted-left"]),
         "3:thick + 8 - 3, added 0, 1 and 2 times | random": columns(shown["3:thick + 8 - 3"]),
         "supervised: thickness, slant, width, from -3 to 3": pictures.sheet(list(to_uint8(shown["supervised"]))),
-        "held-out digits and their inversions": pictures.pairs(left, right, 5),
+        "held-out digits and their inversions": pictures.beside(left, right, in_a_row=5),
     }
     figure, axes = plt.subplots(2, 2, figsize=(9, 5.6), height_ratios=(2, 1), layout="constrained")
     for place, (title, sheet) in zip(axes.flat, panels.items(), strict=True):

@@ -31,7 +31,7 @@ from contract import RESULTS, Row, arguments, committed, finish, over_seeds
 from slices import SliceEnds, add_flags, checked, finished, folder, spent
 
 import jaxgan
-from jaxgan.config import RequestError, changed
+from jaxgan.config import RequestError, changed, settings
 from jaxgan.evaluation.record import combinations, measured, number, read_record
 from jaxgan.recipes.folder import Run
 from jaxgan.run import Request, find_preset, prepare
@@ -159,7 +159,7 @@ def request(flags: argparse.Namespace, name: str, changes: Mapping[str, Any], ru
     }
     of_options = {field.name for field in fields(preset.options)}
     if flags.smoke:
-        known = of_options | {field.name for field in fields(preset.config)}
+        known = of_options | set(settings(preset.config))
         values |= {field: value for field, value in SMALL.items() if field in known}
     options = replace(preset.options, **{n: v for n, v in values.items() if n in of_options})
     config = changed(preset.config, {n: v for n, v in values.items() if n not in of_options})

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxgan import recipes
-from jaxgan.config import Options, RequestError
+from jaxgan.config import Options, RequestError, changed, settings
 from jaxgan.data import images, pairs, toy
 from jaxgan.evaluation.record import direction
 from jaxgan.recipes.rules import Rules
@@ -47,12 +47,11 @@ def tiny_data(name: str) -> Any:
 def make(name: str, preset: str, **changes: Any) -> Recipe:
     module = recipes.find(name)
     chosen = module.PRESETS[preset]
-    fields = {field.name for field in dataclasses.fields(chosen.config)}
+    fields = set(settings(chosen.config))
     small = {field: value for field, value in SMALL.items() if field in fields}
     small |= {field: SMALL_WIDTH for field in fields if field == "width" or field.endswith("_width")}
-    if rules := {name: changes.pop(name) for name in [*changes] if name not in fields}:
-        changes["rules"] = dataclasses.replace(chosen.config.rules, **rules)
-    config = dataclasses.replace(chosen.config, **{**small, **changes})
+    assert set(changes) <= fields
+    config = changed(chosen.config, {**small, **changes})
     options = dataclasses.replace(chosen.options, steps=2, batch=6, evaluate_samples=10, features="random-conv")
     return module.make(config, options, tiny_data(chosen.options.data))
 
@@ -78,7 +77,9 @@ def test_the_index_tells_the_truth() -> None:
 
 @pytest.mark.parametrize("recipe", recipes.INDEX)
 def test_every_field_says_what_it_is(recipe: str) -> None:
-    for kind in (recipes.find(recipe).Config, Rules):
+    config = recipes.find(recipe).Config
+    nested = {type(value) for value in vars(config()).values() if dataclasses.is_dataclass(value)}
+    for kind in (config, Rules, *nested):
         lines = [line.strip() for line in inspect.getsource(kind).splitlines()]
         for field in dataclasses.fields(kind):
             place = next(i for i, line in enumerate(lines) if line.startswith(f"{field.name}:"))

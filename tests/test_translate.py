@@ -98,10 +98,15 @@ def test_mistakes_are_one_line(run: Path, tmp_path: Path) -> None:
         (["train", "pix2pix", "--packing", "2"], "choose --packing 1"),
         (["train", "pix2pix", "--data", "digits:3+digits:8"], "learns from pairs"),
         (["train", "pix2pix", "--task", "grey"], "grey"),
-        (["train", "cyclegan", "--packing", "2"], "--pool keeps old fakes"),
+        (["train", "cyclegan", "--packing", "2"], "would mix them"),
+        (["train", "cyclegan", "--replay", "100"], "--pool keeps old fakes"),
         (["train", "cyclegan", "--task", "low_resolution"], "one size"),
         (["train", "stargan", "--data", "china"], "translates between classes"),
         (["train", "srgan", "--minibatch", "deviation"], "their own layers"),
+        (["train", "stargan", "--spectral-norm", "both"], "choose --spectral-norm discriminator"),
+        (["train", "cyclegan", "--loss", "relativistic_average"], "would mix them"),
+        (["train", "cyclegan", "--feature-matching-weight", "1"], "would mix them"),
+        (["train", "cyclegan", "--batch", "64"], "a pool of 50 is less than the 64"),
     ):
         done = call(*arguments)
         assert done.status == 2 and said in done.err, (arguments, done.err)

@@ -238,8 +238,9 @@ def report(arguments: list[str]) -> int:
     asked = parse(Report, arguments, "jaxgan report")
     if not asked.runs:
         raise RequestError("report on what? usage: jaxgan report RUN [RUN ...]")
+    from jaxgan.evaluation.comparison import write_comparison
     from jaxgan.evaluation.record import summary
-    from jaxgan.evaluation.report import write_comparison, write_report
+    from jaxgan.evaluation.report import write_report
 
     try:
         if asked.json:

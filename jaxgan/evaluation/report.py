@@ -1,32 +1,27 @@
-"""Pages about runs: `write_report` for one, `write_comparison` for several, `summary` for a terminal.
+"""The page about a run: `write_report`. Several on one page are `comparison`'s.
 
 A page is one file that needs no network: pictures are embedded, curves are inline SVG, and a content
 security policy forbids the browser to load anything else. Everything that came from a run is escaped.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxgan.evaluation.chart import (
-    NUM_COLOURS,
-    Point,
     Series,
     format_number,
     line_chart,
-    scatter_chart,
 )
-from jaxgan.evaluation.page import as_text, definitions, escaped, flattened, note, picture, section, table, write_page
+from jaxgan.evaluation.page import as_text, definitions, escaped, note, picture, section, table, write_page
 from jaxgan.evaluation.record import (
     Combination,
     Record,
     best_row,
     combinations,
-    difference,
     direction,
     evaluation_curves,
     final_and_best,
@@ -38,10 +33,7 @@ from jaxgan.evaluation.record import (
     number,
     protocol,
     read_record,
-    summary,
 )
-
-__all__ = ["summary", "write_comparison", "write_report"]
 
 NUM_GRIDS = 12
 # Beside others a picture above this size is shrunk, so that a page of 256x256 grids stays a few megabytes.
@@ -72,46 +64,13 @@ def write_report(run_directory: str | Path) -> Path:
     return write_page(record.directory / "report.html", record.name, body)
 
 
-def write_comparison(run_directories: Sequence[str | Path], out_path: str | Path) -> Path:
-    """Writes one page about several runs to `out_path` and returns it: metrics, differing settings, samples, curves.
-
-    The best value of a metric is marked only when all runs were measured alike (same feature net,
-    reference and counts); otherwise the page says in what they differ. Raises ValueError for no run at all, and
-    for a directory that is not a run.
-    """
-    if not run_directories:
-        raise ValueError("write_comparison needs at least one run directory")
-    runs = _labelled([one for directory in run_directories for one in _comparable(read_record(directory))])
-    title = f"{len(runs)} runs compared"
-    names = "".join(
-        f'<li><i style="background:var(--line-{place % NUM_COLOURS})"></i>{escaped(label)}</li>'
-        for place, label in enumerate(runs)
-    )
-    body = [
-        f'<header><h1>{escaped(title)}</h1><ul class="legend">{names}</ul></header>',
-        _warning_box(
-            [
-                (label, text)
-                for label, record in runs.items()
-                for text in (*(f"{head} {message}" for head, message in _events(record)), *_notes(record))
-            ]
-        ),
-        _compared_metrics(runs),
-        _compared_measurements(runs),
-        _compared_settings(runs),
-        _compared_samples(runs),
-        _compared_curves(runs),
-    ]
-    return write_page(Path(out_path), title, body)
-
-
 def _header(record: Record) -> str:
     options, manifest = record.options, record.manifest
     steps = options.get("steps")
     seconds = [number(row.get("seconds")) for row in record.log]
     facts = {
         "recipe": record.recipe,
-        "data": options.get("data", _mapping(manifest.get("data")).get("name")),
+        "data": options.get("data", mapping(manifest.get("data")).get("name")),
         "seed": options.get("seed") if not record.members else None,
         "members": f"{len(record.members)}" if record.members else None,
         "step": f"{record.step:,}" + ("" if steps is None else f" of {format_number(number(steps))}"),
@@ -129,13 +88,13 @@ def _header(record: Record) -> str:
     return f'<header><h1>{escaped(record.name)}</h1><dl class="facts">{items}</dl>{line}</header>'
 
 
-def _notes(record: Record) -> list[str]:
+def notes(record: Record) -> list[str]:
     """What a reader must know before the numbers: unreadable files, losses that were not finite, an unfinished run."""
     notes = list(record.problems)
     # of a population, the events say which member broke
     for name, (steps, values) in ({} if record.members else log_curves(record)).items():
         bad = steps[~np.isfinite(values)]
-        if _is_loss(name) and len(bad):
+        if is_loss(name) and len(bad):
             notes.append(f"{name} is not finite in {len(bad)} of {len(steps)} rows, first at step {bad[0]:,}")
     steps_asked = number(record.options.get("steps"))
     if record.step < steps_asked:
@@ -144,15 +103,10 @@ def _notes(record: Record) -> list[str]:
 
 
 def _warnings(record: Record) -> str:
-    return _warning_box([*_events(record), *(("", text) for text in _notes(record))])
+    return warning_box([*events(record), *(("", text) for text in notes(record))])
 
 
-def _comparable(record: Record) -> list[Record]:
-    """A single run as it is, a population as the mean of each of its combinations of values."""
-    return [replace(one.mean, name=f"{record.name}: {one.label}") for one in combinations(record)] or [record]
-
-
-def _events(record: Record) -> list[tuple[str, str]]:
+def events(record: Record) -> list[tuple[str, str]]:
     def of(row: Mapping[str, Any]) -> str:
         return f"member {row['member']} · " if "member" in row else ""
 
@@ -162,7 +116,7 @@ def _events(record: Record) -> list[tuple[str, str]]:
     ]
 
 
-def _warning_box(notes: Sequence[tuple[str, str]]) -> str:
+def warning_box(notes: Sequence[tuple[str, str]]) -> str:
     items = "".join(f"<li>{f'<b>{escaped(head)}</b> ' if head else ''}{escaped(text)}</li>" for head, text in notes)
     return section("Events and warnings", f"<ul>{items}</ul>", "warnings") if notes else ""
 
@@ -183,14 +137,14 @@ def _measurements(record: Record, members: Sequence[Combination]) -> str:
             for name, ones in columns.items()
         )
         lines = []
-        for metric in _without_errors(measured(rows[0])):
+        for metric in without_errors(measured(rows[0])):
             cells = []
             for ones in columns.values():
                 shown = _mean(mean_and_error([number(one.get(metric)) for one in ones]))
-                cells.append(f"<td>{escaped(shown if members else _with_error(measured(ones[0]), metric))}</td>")
-            lines.append(f"<tr><th>{_metric_name(metric, label_of(metric, rows[0]))}</th>{''.join(cells)}</tr>")
+                cells.append(f"<td>{escaped(shown if members else with_error(measured(ones[0]), metric))}</td>")
+            lines.append(f"<tr><th>{metric_name(metric, label_of(metric, rows[0]))}</th>{''.join(cells)}</tr>")
         count = f"{label}, {len(next(iter(columns.values())))} seeds" if members else "images"
-        parts.append(table(f"<tr><th>{escaped(count)}</th>{head}</tr>", lines) + note(_protocol_line(rows[0])))
+        parts.append(table(f"<tr><th>{escaped(count)}</th>{head}</tr>", lines) + note(protocol_line(rows[0])))
     if not parts:
         return ""
     spread = "mean ± standard error over training seeds" if members else "± is over subsets of these samples, not seeds"
@@ -202,17 +156,17 @@ def _metrics(record: Record) -> str:
     for kind, last in last_evaluations(record).items():
         values = measured(last)
         rows = []
-        for name in _without_errors(values):
+        for name in without_errors(values):
             best = best_row(record, kind, name)
             value, step = (format_number(number(best[name])), f"{int(best['step']):,}") if best else ("–", "–")
             rows.append(
-                f"<tr><th>{_metric_name(name)}</th><td><b>{escaped(_with_error(values, name))}</b></td>"
+                f"<tr><th>{metric_name(name)}</th><td><b>{escaped(with_error(values, name))}</b></td>"
                 f"<td>{escaped(value)}</td><td>{step}</td></tr>"
             )
         head = (
             f"<tr><th>{escaped(kind)}</th><th>last, step {int(last['step']):,}</th><th>best</th><th>at step</th></tr>"
         )
-        parts.append(table(head, rows) + note(_protocol_line(last)))
+        parts.append(table(head, rows) + note(protocol_line(last)))
     title = "Metrics during training" if record.measurements else "Metrics"
     return section(title, "".join(parts) or note("no evaluation was made"))
 
@@ -223,7 +177,7 @@ def _metrics_of_members(members: Sequence[Combination]) -> str:
     parts = []
     for kind in dict.fromkeys(name.partition("/")[0] for metrics in found.values() for name in metrics):
         names = [n for n in dict.fromkeys(n for m in found.values() for n in m) if n.startswith(f"{kind}/")]
-        names = [name for name in _without_errors(dict.fromkeys(names)) if _protocol_free(members, name)]
+        names = [name for name in without_errors(dict.fromkeys(names)) if _protocol_free(members, name)]
         for moment in ("final", "best"):
             shown = [n for n in names if moment == "final" or any(m.get(n, {}).get("best") for m in found.values())]
             rows = []
@@ -233,12 +187,12 @@ def _metrics_of_members(members: Sequence[Combination]) -> str:
                 )
                 count = f"{len(one.whole)}" + (f" of {len(one.members)}" if one.broken else "")
                 rows.append(f"<tr><th>{escaped(one.label)}</th><td>{count}</td>{cells}</tr>")
-            head = "".join(f"<th>{_metric_name(name.partition('/')[2])}</th>" for name in shown)
+            head = "".join(f"<th>{metric_name(name.partition('/')[2])}</th>" for name in shown)
             title = {"final": f"{kind}, last", "best": f"{kind}, best of each member"}[moment]
             if shown:
                 parts.append(table(f"<tr><th>{escaped(title)}</th><th>seeds</th>{head}</tr>", rows))
         row = next((last_evaluations(r)[kind] for c in members for r in c.whole if kind in last_evaluations(r)), None)
-        parts.append(note("mean ± standard error over seeds" + (f" · {_protocol_line(row)}" if row else "")))
+        parts.append(note("mean ± standard error over seeds" + (f" · {protocol_line(row)}" if row else "")))
     return section("Metrics", "".join(parts) or note("no evaluation was made"))
 
 
@@ -277,7 +231,7 @@ def _curves_of_members(members: Sequence[Combination]) -> str:
     absent = (np.zeros(0), np.zeros(0))
     charts: list[tuple[bool, str]] = []
     for part, fewest in ((1, 2), (0, 1)):
-        for name in _without_errors(dict.fromkeys(n for both in curves.values() for n in both[part])):
+        for name in without_errors(dict.fromkeys(n for both in curves.values() for n in both[part])):
             if name == "seconds":
                 continue
             series = []
@@ -285,7 +239,7 @@ def _curves_of_members(members: Sequence[Combination]) -> str:
                 errors = both[part].get(f"{name}_error")
                 series.append(Series(label, *both[part].get(name, absent), None if errors is None else errors[1]))
             if max(len(one.steps) for one in series) >= fewest:
-                charts.append((part == 0 and not _is_loss(name), line_chart(series, name)))
+                charts.append((part == 0 and not is_loss(name), line_chart(series, name)))
     # losses and evaluations first
     content = "".join(chart for _, chart in sorted(charts, key=lambda one: one[0]))
     if not content:
@@ -324,15 +278,15 @@ def _evidence(record: Record) -> str:
 def _curves(record: Record) -> str:
     """All losses in one chart; every other metric in its own, for scales differ, sorted by the prefix of its name."""
     log, evaluations = log_curves(record), evaluation_curves(record)
-    losses = [Series(name, *curve) for name, curve in log.items() if _is_loss(name)]
+    losses = [Series(name, *curve) for name, curve in log.items() if is_loss(name)]
     first = [line_chart(losses, "losses")] if losses else []
     # one evaluation is no curve: the table has it
     measured = {name: curve for name, curve in evaluations.items() if len(curve[0]) > 1}
-    first += [line_chart([Series(name, *measured[name])], name) for name in _without_errors(measured)]
+    first += [line_chart([Series(name, *measured[name])], name) for name in without_errors(measured)]
     groups: dict[str, list[str]] = {}
     constants = []
     for name, (steps, values) in log.items():
-        if _is_loss(name) or name == "seconds":
+        if is_loss(name) or name == "seconds":
             continue
         if len(values) > 1 and (values == values[0]).all():
             constants.append(f"{name} = {format_number(float(values[0]))}")
@@ -354,7 +308,7 @@ def _manifest(record: Record) -> str:
     flat, nested = {"jaxgan": record.version}, {}
     for name, value in record.manifest.items():
         if name == "parameters":
-            nested[name] = {player: format_number(number(count)) for player, count in _mapping(value).items()}
+            nested[name] = {player: format_number(number(count)) for player, count in mapping(value).items()}
         elif isinstance(value, dict):
             nested[name] = value
         elif name != "command":
@@ -363,190 +317,40 @@ def _manifest(record: Record) -> str:
     return section("Manifest", f'<div class="columns">{tables}</div>')
 
 
-def _compared_metrics(runs: Mapping[str, Record]) -> str:
-    lasts = {label: last_evaluations(record) for label, record in runs.items()}
-    parts = []
-    for kind in dict.fromkeys(kind for last in lasts.values() for kind in last):
-        rows = {label: last.get(kind, {}) for label, last in lasts.items()}
-        values = {label: measured(row) for label, row in rows.items()}
-        names = list(dict.fromkeys(name for one in values.values() for name in _without_errors(one)))
-        differing = _differing([protocol(row) for row in rows.values() if row])
-        best = {name: _best([one.get(name, math.nan) for one in values.values()], name) for name in names}
-        table_rows = []
-        for label, row in rows.items():
-            cells = []
-            for name in names:
-                marked = not differing and values[label].get(name) == best[name] is not None
-                cells.append(f"<td{' class=best' if marked else ''}>{escaped(_with_error(values[label], name))}</td>")
-            step = f"{int(row['step']):,}" if row else "–"
-            table_rows.append(f"<tr><th>{escaped(label)}</th><td>{step}</td>{''.join(cells)}</tr>")
-        head = "".join(f"<th>{_metric_name(name)}</th>" for name in names)
-        parts.append(table(f"<tr><th>{escaped(kind)}</th><th>step</th>{head}</tr>", table_rows))
-        if differing:
-            parts.append(
-                note(f"not comparable: the runs were measured with different {', '.join(differing)}", "caution")
-            )
-        else:
-            parts.append(note(_protocol_line(next(row for row in rows.values() if row))))
-    return section("Final metrics", "".join(parts) or note("no run was evaluated"))
-
-
-def _compared_measurements(runs: Mapping[str, Record]) -> str:
-    """Final and best checkpoint by the full protocol; no best is marked between rows measured differently."""
-    parts = []
-    for checkpoint in ("final", "best"):
-        rows = {
-            label: next((row for row in record.measurements if row.get("checkpoint") == checkpoint), None)
-            for label, record in runs.items()
-        }
-        there = {label: row for label, row in rows.items() if row is not None}
-        if not there:
-            continue
-        first_label, first = next(iter(there.items()))
-        unlike = [
-            f"{first_label} and {label} differ in {how}"
-            for label, row in there.items()
-            if (how := difference(first, row)) is not None
-        ]
-        lines = []
-        for name in _without_errors(dict.fromkeys(name for row in there.values() for name in measured(row))):
-            signed = [direction(name) * number(row.get(name)) for row in there.values()]
-            finite = [value for value in signed if math.isfinite(value)]
-            cells = []
-            for row in there.values():
-                ours = direction(name) * number(row.get(name))
-                best = not unlike and direction(name) and finite and min(finite) < ours == max(finite)
-                cell = escaped(_with_error(measured(row), name))
-                cells.append(f'<td class="best">{cell}</td>' if best else f"<td>{cell}</td>")
-            shown = name if unlike else label_of(name, first)
-            lines.append(f"<tr><th>{_metric_name(name, shown)}</th>{''.join(cells)}</tr>")
-        head = "".join(f"<th>{escaped(label)}</th>" for label in there)
-        parts.append(table(f"<tr><th>{checkpoint} checkpoint</th>{head}</tr>", lines))
-        if unlike:
-            parts.append(note(f"not comparable: {'; '.join(unlike)}", "caution"))
-        pairs = [
-            Point(label, number(row.get("precision")), number(row.get("recall")))
-            for label, row in there.items()
-            if "precision" in row
-        ]
-        parts.append(
-            note("± is over the training seeds of a population, and over subsets of the samples of a single run")
-        )
-        if checkpoint == "final" and len(pairs) > 1 and not unlike:
-            parts.append(f'<div class="charts">{scatter_chart(pairs, "precision", "recall")}</div>')
-    return section("Evaluation at the end", "".join(parts)) if parts else ""
-
-
-def _compared_settings(runs: Mapping[str, Record]) -> str:
-    settings = [
-        {"recipe": record.recipe, "jaxgan": record.version}
-        | flattened(record.options, "options.")
-        | flattened(record.config, "config.")
-        | flattened(_mapping(record.manifest.get("data")), "data.")
-        for record in runs.values()
-    ]
-    rows = []
-    for name in _differing(settings):
-        cells = "".join(f"<td>{escaped(one[name]) if name in one else '–'}</td>" for one in settings)
-        rows.append(f"<tr><th>{escaped(name)}</th>{cells}</tr>")
-    head = f"<tr><th></th>{''.join(f'<th>{escaped(label)}</th>' for label in runs)}</tr>"
-    return section("Settings that differ", table(head, rows) if rows else note("the runs have the same settings"))
-
-
-def _compared_samples(runs: Mapping[str, Record]) -> str:
-    pictures = [
-        picture(path, f"{label}, step {step:,}", EMBED_BYTES)
-        for label, record in runs.items()
-        for step, path in record.samples[-1:]
-    ]
-    reals = [record.reals for record in runs.values() if record.reals is not None]
-    pictures += [picture(path, "reals", EMBED_BYTES) for path in reals[:1]]
-    content = f'<div class="pair">{"".join(pictures)}</div>' if pictures else note("no samples were saved")
-    return section("Final samples", content)
-
-
-def _compared_curves(runs: Mapping[str, Record]) -> str:
-    curves, errors = {}, {}
-    names = {record.directory.resolve().name for record in runs.values()}
-    for label, record in runs.items():
-        evaluations, log = evaluation_curves(record), log_curves(record)
-        curves[label] = {name: evaluations[name] for name in _without_errors(evaluations)}
-        curves[label] |= {name: curve for name, curve in log.items() if _is_loss(name)}
-        # bands are of populations alone: the error of one evaluation is not that of a mean over seeds
-        both = {**evaluations, **log} if record.name not in names else {}
-        errors[label] = {name: both[f"{name}_error"][1] for name in curves[label] if f"{name}_error" in both}
-    absent = (np.zeros(0), np.zeros(0))
-    charts = [
-        # A run without this metric keeps its place, so that a run has one colour in all charts.
-        line_chart([Series(n, *one.get(name, absent), errors[n].get(name)) for n, one in curves.items()], name)
-        for name in dict.fromkeys(name for one in curves.values() for name in one)
-    ]
-    return section("Curves", f'<div class="charts">{"".join(charts)}</div>' if charts else note("nothing was logged"))
-
-
-def _labelled(records: Sequence[Record]) -> dict[str, Record]:
-    """Records by directory name, with the path where names repeat. One directory given twice is one run."""
-    names = [record.name for record in records]
-
-    def full(record: Record) -> str:
-        path = record.directory.resolve()
-        return f"{path}{record.name.removeprefix(path.name)}"
-
-    return {record.name if names.count(record.name) == 1 else full(record): record for record in records}
-
-
-def _differing(descriptions: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The names whose values are not the same, or not there, in all descriptions."""
-    absent = object()
-    names = dict.fromkeys(name for one in descriptions for name in one)
-    return [
-        name
-        for name in names
-        if any(one.get(name, absent) != descriptions[0].get(name, absent) for one in descriptions)
-    ]
-
-
-def _best(values: Iterable[float], metric: str) -> float | None:
-    """The best finite value; None when the metric has no known direction or all values are the same."""
-    finite = {value for value in values if math.isfinite(value)}
-    sign = direction(metric)
-    return max(finite, key=lambda value: sign * value) if sign and len(finite) > 1 else None
-
-
 def _evenly(samples: Sequence[tuple[int, Path]], count: int) -> list[tuple[int, Path]]:
     """At most `count` of the samples, evenly spaced in order, first and last included."""
     places = np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int))
     return [samples[place] for place in places]
 
 
-def _without_errors(values: Mapping[str, Any]) -> list[str]:
+def without_errors(values: Mapping[str, Any]) -> list[str]:
     """The metrics, less each standard error that is shown behind its metric."""
     suffix = "_error"
     return [name for name in values if not (name.endswith(suffix) and name.removesuffix(suffix) in values)]
 
 
-def _with_error(values: Mapping[str, float], name: str) -> str:
+def with_error(values: Mapping[str, float], name: str) -> str:
     if name not in values:
         return "–"
     error = values.get(f"{name}_error")
     return format_number(values[name]) + ("" if error is None else f" ± {format_number(error)}")
 
 
-def _protocol_line(row: Mapping[str, Any]) -> str:
+def protocol_line(row: Mapping[str, Any]) -> str:
     return " · ".join(f"{name}: {as_text(value)}" for name, value in protocol(row).items())
 
 
-def _metric_name(name: str, label: str = "") -> str:
+def metric_name(name: str, label: str = "") -> str:
     arrow, meaning = {1: ("↑", "higher is better"), -1: ("↓", "lower is better"), 0: ("", "")}[direction(name)]
     shown = escaped(label or name)
     return f'{shown} <span class="arrow" title="{meaning}">{arrow}</span>' if arrow else shown
 
 
-def _is_loss(name: str) -> bool:
+def is_loss(name: str) -> bool:
     return name.rsplit("/", 1)[-1] == "loss"
 
 
-def _mapping(value: Any) -> dict[str, Any]:
+def mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 

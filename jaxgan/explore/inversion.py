@@ -169,7 +169,7 @@ def table(names: Sequence[str], found: Inversion) -> list[str]:
 def write(found: Inversion, out: Path) -> None:
     """Writes originals and reconstructions in pairs, and the latents beside them (.npz)."""
     left, right = (np.asarray(to_uint8(images)) for images in (found.images, found.reconstructions))
-    write_picture(out, pictures.pairs(left, right))
+    write_picture(out, pictures.beside(left, right))
     arrays = {"latent": found.latents, "image": left, "reconstruction": right, "error": found.errors}
     if found.label is not None:
         arrays["label"] = found.label

@@ -12,7 +12,7 @@ from jaxgan.config import RequestError
 from jaxgan.data.images import SUFFIXES, DataError, upright
 from jaxgan.data.transformations import TRANSFORMATIONS
 from jaxgan.recipes.folder import Run
-from jaxgan.recipes.translating import columns_of
+from jaxgan.recipes.pictures import beside
 from jaxgan.training.log import write_picture
 from jaxgan.training.recipe import Translation
 
@@ -85,7 +85,7 @@ def translate_files(
         if i < ON_SHEET:
             made.append(picture)
     shown = [np.stack([_shown(p) for p in part]) for part in (sources[:ON_SHEET], made)]
-    write_picture(out.with_name(out.name + ".png"), columns_of(*shown))
+    write_picture(out.with_name(out.name + ".png"), beside(*shown))
     return written
 
 

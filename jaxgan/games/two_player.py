@@ -66,6 +66,8 @@ Term = Callable[[Round], Array]
 Weight = float | str
 # (key, batch) -> all inputs of the generator, where they are not a latent and the condition
 Given = Callable[[Key, Batch], tuple[Array, ...]]
+# the batch key of the real examples, or what makes them of a batch
+Observation = str | Callable[[Batch], Array]
 # (examples, key, inputs of the loss) -> examples: what D is shown of reals and fakes
 Show = Callable[[Array, Key, LossInput], Array]
 
@@ -137,7 +139,7 @@ def two_player(
     prior: Callable[[Key, int], Array] | None,
     *,
     given: Given | None = None,
-    observation: str = "image",
+    observation: Observation = "image",
     condition: str | None = None,
     tell_discriminator: bool = True,
     told_by_step: Callable[[Array], Array] | None = None,
@@ -161,7 +163,9 @@ def two_player(
     """The game of Goodfellow et al. 2014 for any adversarial loss: D moves first, then G.
 
     prior: (key, n) -> latents [n, ...]. observation, condition: batch keys of the real examples
-        and of what both nets are told as a second input (None: nothing): classes, or pictures.
+        and of what both nets are told as a second input (None: nothing): classes, or pictures. Examples that are
+        joined of several keys are joined here, by a function, and not in the batch, whose parts accumulation
+        and devices take.
     given: in place of a prior, for generators that translate: what they are given, whole, which need not hold the
         condition.
     tell_discriminator: False keeps the condition from D's net; terms have it still.
@@ -195,6 +199,9 @@ def two_player(
     lazy = bool(lazy_terms) and lazy_interval > 1
     every_step_terms = (*discriminator_terms, *(() if lazy else lazy_terms))
 
+    def observed(batch: Batch) -> Array:
+        return observation(batch) if callable(observation) else batch[observation]
+
     def make(params: Mapping[str, Params], inputs: LossInput, function: Callable | None, given: Any) -> tuple[Any, Any]:
         if function is None:
             raise ValueError("this generator shows nothing of itself")
@@ -202,7 +209,7 @@ def two_player(
         return function(variables, *given, key=jax.random.fold_in(inputs.key, GENERATOR_NOISE))
 
     def generate(params: Mapping[str, Params], inputs: LossInput, told: tuple[Array, ...]) -> tuple[Any, Array, Any]:
-        real, key = inputs.batch[observation], jax.random.fold_in(inputs.key, LATENT)
+        real, key = observed(inputs.batch), jax.random.fold_in(inputs.key, LATENT)
         if given is not None:
             chosen = given(key, inputs.batch)
         else:
@@ -248,13 +255,13 @@ def two_player(
             variables = {"params": params[name], **inputs.variables[name]}
             return lambda *features: player.net.apply(variables, *features)[0]
 
-        real_shown, fake_shown = shown(inputs.batch[observation], REAL_SHOWN), shown(fake, FAKE_SHOWN)
+        real_shown, fake_shown = shown(observed(inputs.batch), REAL_SHOWN), shown(fake, FAKE_SHOWN)
         real_output, real_features, running = seen(real_shown, real_told, before, REAL_NOISE)
         fake_output, fake_features, running = seen(fake_shown, fake_told, running, FAKE_NOISE)
         played = Round(
             real=real_shown,
             fake=fake_shown,
-            example=inputs.batch[observation],
+            example=observed(inputs.batch),
             made=made,
             given=chosen,
             condition=real_told[0] if condition is not None else None,
@@ -276,7 +283,7 @@ def two_player(
         told = () if condition is None else (inputs.batch[condition],)
         if told_by_step is None:
             return told
-        n = inputs.batch[observation].shape[0]
+        n = observed(inputs.batch).shape[0]
         return (*told, jnp.broadcast_to(told_by_step(inputs.step), (n,)))
 
     def discriminator_loss(params: Mapping[str, Params], inputs: LossInput) -> tuple[Array, LossOutput]:
@@ -296,7 +303,7 @@ def two_player(
             "fake_logit": jnp.mean(played.fake_output),
             "real_accuracy": jnp.mean(played.real_output > 0, dtype=jnp.float32),
             "fake_accuracy": jnp.mean(played.fake_output < 0, dtype=jnp.float32),
-            "diversity": neighbour_distance(made) / jnp.maximum(neighbour_distance(inputs.batch[observation]), 1e-12),
+            "diversity": neighbour_distance(made) / jnp.maximum(neighbour_distance(observed(inputs.batch)), 1e-12),
         }
         for name, one in carried.items():
             memory[name] = jax.lax.stop_gradient(one.after(inputs.memory[name], played))

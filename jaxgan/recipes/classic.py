@@ -18,6 +18,7 @@ from jaxgan.games.terms import another_class, another_picture, matching_aware
 from jaxgan.games.two_player import (
     Carried,
     Given,
+    Observation,
     Round,
     Term,
     collapse_alarm,
@@ -70,7 +71,7 @@ def classic_game(
     prior: Prior | None,
     options: Options,
     shape: tuple[int, ...],
-    observation: str = "image",
+    observation: Observation = "image",
     num_classes: int = 0,
     given: Given | None = None,
     condition: str | None = None,

@@ -70,11 +70,23 @@ def apart(first: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.concatenate([first[None], np.zeros_like(first)[None], others])
 
 
-def pairs(left: np.ndarray, right: np.ndarray, columns: int = 4) -> np.ndarray:
-    """A sheet of pairs side by side, uint8 [n, height, width, channel] both, with a gap between pairs."""
-    columns = min(columns, len(left))
-    triples = np.stack([left, right, np.zeros_like(left)], axis=1).reshape(-1, *left.shape[1:])
-    return sheet([triples[start : start + 3 * columns][:-1] for start in range(0, len(triples), 3 * columns)])
+def beside(*columns: np.ndarray, in_a_row: int = 4) -> np.ndarray:
+    """A sheet of groups of images that belong together, uint8 [n, height, width, channel] each, with gaps between.
+
+    Group i has image i of every column. Grey ones become coloured where others are, and those that are smaller by a
+    whole factor are enlarged.
+    """
+    height, width, channels = (max(column.shape[axis] for column in columns) for axis in (1, 2, 3))
+    alike = [
+        column.repeat(height // column.shape[1], axis=1)
+        .repeat(width // column.shape[2], axis=2)
+        .repeat(channels // column.shape[3], axis=3)
+        for column in columns
+    ]
+    groups = np.stack([*alike, np.zeros_like(alike[0])], axis=1)
+    length = groups.shape[1] * min(in_a_row, len(groups))
+    flat = groups.reshape(-1, *groups.shape[2:])
+    return sheet([flat[start : start + length][:-1] for start in range(0, len(flat), length)])
 
 
 def neighbours(samples: np.ndarray, nearest: np.ndarray) -> np.ndarray:

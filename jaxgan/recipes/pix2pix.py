@@ -23,19 +23,17 @@ from jaxgan.config import Options, Preset, at_least, fraction
 from jaxgan.data.pairs import pair_batches
 from jaxgan.games.translation import closeness
 from jaxgan.nets.adapt import adapt
-from jaxgan.nets.patch import PatchDiscriminator, patch_layers
 from jaxgan.nets.translation import UNet, unet_depth
 from jaxgan.recipes.classic import Heads, classic_game
-from jaxgan.recipes.compatibility import check_layers
 from jaxgan.recipes.dataset import Data, need_pairs
+from jaxgan.recipes.judging_translations import pair_evaluation, pair_picture
 from jaxgan.recipes.rules import DTYPES, Dtype, Rules, numbers
 from jaxgan.recipes.translating import (
     NORMALIZATIONS,
     Normalization,
     Task,
-    checked_size,
-    pair_evaluation,
-    pair_picture,
+    check_pictures,
+    patch_judge,
     translate_with,
     translation_recipe,
 )
@@ -101,8 +99,7 @@ PRESETS = {
 
 def make(config: Config, options: Options, data: Data) -> Recipe:
     pairs, rules = need_pairs(data, config.task), config.rules
-    checked_size(pairs.target_size, "pix2pix")
-    check_layers(rules, "pix2pix", possible=("spectral_norm",))
+    check_pictures(rules, pairs.target_size, "pix2pix")
     (height, width, channels), dtype = pairs.target_size, DTYPES[config.dtype]
     normalization, couples = NORMALIZATIONS[config.normalization], config.normalization == "batch"
     generator = adapt(
@@ -117,17 +114,14 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
         pairs.source_size,
         couples_batch=couples,
     )
-    discriminator = adapt(
-        PatchDiscriminator(
-            config.discriminator_width,
-            config.patch_layers or patch_layers(height, width),
-            normalization,
-            rules.spectral_norm == "discriminator",
-            dtype,
-        ),
+    discriminator = patch_judge(
+        rules,
         pairs.target_size,
+        config.discriminator_width,
+        config.patch_layers,
+        config.dtype,
+        config.normalization,
         pairs.source_size,
-        couples_batch=couples,
     )
     game = classic_game(
         rules,

@@ -23,21 +23,13 @@ from jaxgan.data.pairs import pair_batches
 from jaxgan.games.translation import content
 from jaxgan.nets.adapt import adapt
 from jaxgan.nets.layers import BatchNorm
-from jaxgan.nets.patch import PatchDiscriminator, patch_layers
 from jaxgan.nets.translation import SuperResolver
 from jaxgan.recipes.classic import Heads, classic_game
-from jaxgan.recipes.compatibility import check_layers
 from jaxgan.recipes.dataset import Data, need_pairs
 from jaxgan.recipes.feature_nets import feature_net
+from jaxgan.recipes.judging_translations import pair_evaluation, pair_picture, targets
 from jaxgan.recipes.rules import DTYPES, Dtype, Rules, numbers
-from jaxgan.recipes.translating import (
-    checked_size,
-    pair_evaluation,
-    pair_picture,
-    targets,
-    translate_with,
-    translation_recipe,
-)
+from jaxgan.recipes.translating import check_pictures, patch_judge, translate_with, translation_recipe
 from jaxgan.training.recipe import Recipe, Translation
 
 RULES = Rules(
@@ -107,8 +99,7 @@ PRESETS = {
 
 def make(config: Config, options: Options, data: Data) -> Recipe:
     pairs, rules, dtype = need_pairs(data, "low_resolution"), config.rules, DTYPES[config.dtype]
-    checked_size(pairs.target_size, "srgan")
-    check_layers(rules, "srgan", possible=("spectral_norm",))
+    check_pictures(rules, pairs.target_size, "srgan")
     if pairs.factor & (pairs.factor - 1) or pairs.factor < 2:
         raise RequestError(f"srgan enlarges by a power of 2, and {pairs.name} asks for {pairs.factor} times")
     if pairs.source_size[2] != pairs.target_size[2]:
@@ -125,15 +116,7 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
         pairs.source_size,
         couples_batch=config.batch_normalization,
     )
-    discriminator = adapt(
-        PatchDiscriminator(
-            config.discriminator_width,
-            config.patch_layers or patch_layers(*pairs.target_size[:2]),
-            spectral=rules.spectral_norm == "discriminator",
-            dtype=dtype,
-        ),
-        pairs.target_size,
-    )
+    discriminator = patch_judge(rules, pairs.target_size, config.discriminator_width, config.patch_layers, config.dtype)
     hyper = {"pixel_weight": config.pixel_weight, "content_weight": config.content_weight}
     terms = [content("pixel_weight", lambda images: images)] if config.pixel_weight else []
     # a run that is loaded has no examples, and plays no more

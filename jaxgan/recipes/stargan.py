@@ -31,13 +31,12 @@ from jaxgan.nets import heads
 from jaxgan.nets.adapt import adapt, num_features
 from jaxgan.nets.layers import InstanceNorm
 from jaxgan.nets.padding import zero_pad
-from jaxgan.nets.patch import PatchDiscriminator, patch_layers
 from jaxgan.nets.translation import ResNetTranslator
 from jaxgan.recipes.classic import Heads, classic_game
-from jaxgan.recipes.compatibility import check_layers
 from jaxgan.recipes.dataset import Data, need_images
+from jaxgan.recipes.judging_translations import class_evaluation, class_picture
 from jaxgan.recipes.rules import DTYPES, Dtype, Rules, numbers
-from jaxgan.recipes.translating import checked_size, class_evaluation, class_picture, translate_with, translation_recipe
+from jaxgan.recipes.translating import check_pictures, patch_judge, translate_with, translation_recipe
 from jaxgan.training.recipe import Recipe, Translation
 
 RULES = Rules(
@@ -108,8 +107,7 @@ PRESETS = {
 
 def make(config: Config, options: Options, data: Data) -> Recipe:
     images, rules, dtype = need_images(data), config.rules, DTYPES[config.dtype]
-    checked_size(images.size, "stargan")
-    check_layers(rules, "stargan", possible=("spectral_norm",))
+    check_pictures(rules, images.size, "stargan")
     if images.num_classes < 2:
         raise RequestError(f"stargan translates between classes, and {images.name} has {images.num_classes}")
     generator = adapt(
@@ -128,15 +126,7 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
         images.size,
         (images.num_classes,),
     )
-    discriminator = adapt(
-        PatchDiscriminator(
-            config.discriminator_width,
-            config.patch_layers or patch_layers(*images.size[:2]),
-            spectral=rules.spectral_norm == "discriminator",
-            dtype=dtype,
-        ),
-        images.size,
-    )
+    discriminator = patch_judge(rules, images.size, config.discriminator_width, config.patch_layers, config.dtype)
     classifier = adapt(heads.Linear(images.num_classes, dtype=dtype), (num_features(discriminator, images.size),))
     told, asked = "classification_weight", lambda r: r.given[1]
     hyper = {told: config.classification_weight, "cycle_weight": config.cycle_weight}

@@ -21,9 +21,11 @@ from jaxgan.recipes.cut import Config, make
 
 __all__ = ["PRESETS", "Config", "make"]
 
+CROPS = cut.PRESETS["cpu"].config
+
 PRESETS = {
     "cpu": Preset(
-        replace(cut.PRESETS["cpu"].config, halvings=2, identity_weight=0.0, contrast_weight=2.0),
+        replace(CROPS, nets=replace(CROPS.nets, halvings=2), identity_weight=0.0, contrast_weight=2.0),
         Options(steps=1000, batch=4, data="china+flower", size=32, sample_every=250, evaluate_every=250),
     ),
 }

@@ -334,11 +334,12 @@ def two_domains_in_a_batch(optimizer: optax.GradientTransformation) -> Game:
         Player(in_parts(critics), optimizer),
         adversarial.least_squares,
         None,
-        given=lambda key, batch: (batch["source"],),
-        observation="point",
+        # joined in the game: a part of a batch, or that of a device, has some of both domains
+        given=lambda key, batch: (jnp.concatenate([batch["source"], batch["point"]]),),
+        observation=lambda batch: jnp.concatenate([batch["point"], batch["source"]]),
         generator_terms=[reproduction("weight", cycle), reproduction(0.2, identity)],
-        replay=ImagePool(20, groups=2),
-        batch=(BATCH, 2),
+        replay=ImagePool(BATCH + 4, groups=2),
+        batch=(2 * BATCH, 2),
     )
 
 

@@ -10,7 +10,7 @@ from jaxgan.data.images import from_arrays
 from jaxgan.data.pairs import Domains, aligned
 from jaxgan.evaluation.features import FeatureNet
 from jaxgan.evaluation.translation import compare
-from jaxgan.recipes import translating
+from jaxgan.recipes import judging_translations as translating
 
 RANDOM = np.random.default_rng(0)
 LABEL = np.arange(130) % 3
@@ -126,7 +126,7 @@ def test_sheets_hold_source_translation_and_answer() -> None:
     picture = translating.pair_picture(pairs, lambda s, x, k: -x)(None, jax.random.key(0))
     assert picture.dtype == np.uint8 and picture.shape[-1] == 1
     # a grid has a line of one pixel between its pictures
-    rows = translating.SHOWN // translating.IN_A_ROW
+    rows = translating.SHOWN // 4
     scale = picture.shape[0] // (9 * rows - 1)
     small = picture[::scale, ::scale]
     for column, expected in enumerate((255 - image[0], image[0], image[0], np.zeros_like(image[0]))):
