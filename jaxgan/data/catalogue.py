@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jaxgan.data import images, pair_folders, pairs, tfds
+from jaxgan.data import folders, images, official, pairs, resizing, tfds
 from jaxgan.data.images import DEFAULT_LIMIT_BYTES, DataError, Images
 from jaxgan.data.pairs import Domains, Pairs
 from jaxgan.data.tfds import Prepared
@@ -64,17 +64,17 @@ def load(
 ) -> Images | Pairs | Domains:
     """The data that `spec` names: a set of images, or what image translation learns from.
 
-    - `Images`: a TFDS name, ``folder:PATH``, ``npz:PATH``, ``crops:FILE`` (`pair_folders.crops`), or one class of a
+    - `Images`: a TFDS name, ``folder:PATH``, ``npz:PATH``, ``crops:FILE`` (`folders.crops`), or one class of a
       labelled set, by name or number: ``NAME:CLASS`` (``digits:3``, ``npz:PATH:horse``).
-    - `Pairs`: ``pairs:PATH`` (`pair_folders.side_by_side`).
-    - `Domains`: ``domains:PATH`` (`pair_folders.two_domains`), a prepared ``cycle_gan/...`` of TFDS, or two of the
+    - `Pairs`: ``pairs:PATH`` (`folders.side_by_side`).
+    - `Domains`: ``domains:PATH`` (`folders.two_domains`), a prepared ``cycle_gan/...`` of TFDS, or two of the
       images above, ``X+Y`` (`pairs.joined`). A path that has a "+" or ":" and exists is taken as it stands.
 
     data_dir: where TFDS sets are prepared and kept, default `tfds.default_data_dir()`; or a folder
     that holds the official files of the set, itself or in a subfolder of the set's name: then the
     set is prepared from them in the default place.
     files: the folder with the official files, where `data_dir` is to be something else.
-    size: pixels a side; default the images' own, or 64 if they have no common one. See `images.resized`.
+    size: pixels a side; default the images' own, or 64 if they have no common one. See `resizing.resized`.
     limit_bytes: decoded images are held in memory up to this many bytes, else read as they are needed.
     Raises DataError with one line on what is wrong and what would be right.
     """
@@ -86,9 +86,9 @@ def load(
         a, b = (load_images(half, data_dir, None, size, resizer, download, limit_bytes) for half in both)
         return pairs.joined(a, b, size, resizer)
     if kind == "pairs":
-        return pair_folders.side_by_side(path, size, resizer, limit_bytes=limit_bytes)
+        return folders.side_by_side(path, size, resizer, limit_bytes=limit_bytes)
     if kind == "domains":
-        return pair_folders.two_domains(path, size, resizer, limit_bytes=limit_bytes)
+        return folders.two_domains(path, size, resizer, limit_bytes=limit_bytes)
     if _is_cycle_gan(spec):
         if files is not None:
             raise DataError(f"'{spec}' takes no official files; unpack them and write domains:PATH")
@@ -116,22 +116,20 @@ def load_images(
     if files is not None and kind:
         raise DataError(f"'{spec}' takes no official files")
     if kind == "folder":
-        return images.folder(path, size, resizer, limit_bytes=limit_bytes)
+        return folders.folder(path, size, resizer, limit_bytes=limit_bytes)
     if kind == "crops":
-        return pair_folders.crops(path, size, resizer=resizer)
+        return folders.crops(path, size, resizer=resizer)
     if spec in PHOTOGRAPHS:
         import sklearn.datasets
 
-        return pair_folders.crops(
-            Path(sklearn.datasets.__file__).parent / "images" / f"{spec}.jpg", size, resizer=resizer
-        )
+        return folders.crops(Path(sklearn.datasets.__file__).parent / "images" / f"{spec}.jpg", size, resizer=resizer)
     if kind == "npz":
         loaded = images.npz(path)
     else:
         data_dir, files = _places(spec, data_dir, files)
         _check_name(spec, data_dir)
         loaded = tfds.load(spec, data_dir, files, download, size, resizer, limit_bytes)
-    return loaded if size is None else images.resized(loaded, size, resizer)
+    return loaded if size is None else resizing.resized(loaded, size, resizer)
 
 
 def prepare(spec: str, data_dir: str | Path | None = None, files: str | Path | None = None) -> Prepared:
@@ -190,14 +188,14 @@ def _places(name: str, data_dir: str | Path | None, files: str | Path | None) ->
     place = tfds.default_data_dir() if data_dir is None else Path(data_dir).expanduser()
     if files is not None:
         return place, Path(files).expanduser()
-    official = tfds.OFFICIAL.get(name)
-    if data_dir is None or official is None or tfds.find(name, place):
+    fetched = official.SETS.get(name)
+    if data_dir is None or fetched is None or tfds.find(name, place):
         return place, None
     for folder in (place, place / name):
-        lacking = [file for file in official.files if not (folder / file).is_file()]
+        lacking = [file for file in fetched.files if not (folder / file).is_file()]
         if not lacking:
             return tfds.default_data_dir(), folder
-        if len(lacking) < len(official.files):
+        if len(lacking) < len(fetched.files):
             raise DataError(f"{folder} holds some official files of {name} but lacks {', '.join(lacking)}")
     return place, None
 

@@ -1,7 +1,7 @@
 """Data for translating pictures: pairs that show one thing in two ways, and domains that nothing says how to pair.
 
 `Pairs` are for learning from examples (pix2pix, super resolution), `Domains` for learning without (CycleGAN). Both
-are made of plain `Images` (`aligned`, `unpaired`, `joined`, `only`) or read from folders (`pair_folders`).
+are made of plain `Images` (`aligned`, `unpaired`, `joined`, `only`) or read from folders (`folders`).
 `pair_batches` and `domain_batches` are to them what `images.batches` is to images.
 """
 
@@ -19,6 +19,7 @@ import numpy as np
 from jaxgan.arrays import Array, Batch, Key, to_float
 from jaxgan.data import images as plain
 from jaxgan.data.images import DataError, Images, Lazy, fingerprint
+from jaxgan.data.resizing import resized
 from jaxgan.data.source import DeviceSource, HostSource, shuffled_indices
 from jaxgan.data.transformations import TRANSFORMATIONS
 
@@ -207,7 +208,7 @@ def unpaired(pairs: Pairs) -> Domains:
 def joined(a: Images, b: Images, size: int | None = None, resizer: str = "lanczos") -> Domains:
     """Two sets as domains, their test parts not aligned.
 
-    Sets of different sizes are cut to centre squares and resized (`images.resized`) to `size` pixels a side, default
+    Sets of different sizes are cut to centre squares and resized (`resizing.resized`) to `size` pixels a side, default
     the larger of the two squares. Where one is grey and the other in colour, the grey is repeated to three channels.
     """
     name = _plain_name(f"{a.name}-to-{b.name}")
@@ -215,7 +216,7 @@ def joined(a: Images, b: Images, size: int | None = None, resizer: str = "lanczo
         size = max(min(a.size[:2]), min(b.size[:2]))
     channels = max(a.size[2], b.size[2])
     a, b = (
-        _in_colour(one if size is None else plain.resized(one, size, resizer), channels) for one in (a, b)
+        _in_colour(one if size is None else resized(one, size, resizer), channels) for one in (a, b)
     )  # fmt: skip
     note = "; ".join(dict.fromkeys(one.note for one in (a, b) if one.note))
     return Domains(name, a, b, False, digest_of(a.fingerprint, b.fingerprint), note)

@@ -1,15 +1,13 @@
 """tensorflow-datasets without TensorFlow: prepare and read image data sets as array_record.
 
-``digits``, ``mnist``, ``fashion_mnist`` and ``cifar10`` are prepared here, the last three under the
-official names, versions and checksums, so that any TFDS installation reads the result. Every other
-TFDS set is read if it is prepared; preparing it takes TensorFlow.
+``digits``, ``mnist``, ``fashion_mnist`` and ``cifar10`` are prepared by builders of our own (`official`). Every
+other TFDS set is read if it is prepared; preparing it takes TensorFlow.
 
 TFDS itself is imported only to prepare and to decode: a set decoded once is read back from a file
 beside it (a 60,000-image set takes seconds to decode and 0.1 s to read back).
 """
 
 import contextlib
-import gzip
 import hashlib
 import importlib.util
 import io
@@ -19,54 +17,22 @@ import re
 import shutil
 import socket
 import sys
-import tarfile
 import tempfile
 import threading
 import urllib.parse
 import urllib.request
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from jaxgan.data.images import (
-    DEFAULT_LIMIT_BYTES,
-    DEFAULT_SIZE,
-    RESIZERS,
-    DataError,
-    Images,
-    Lazy,
-    from_arrays,
-    square,
-)
+from jaxgan.data import official
+from jaxgan.data.images import DEFAULT_LIMIT_BYTES, DEFAULT_SIZE, DataError, Images, Lazy, from_arrays
+from jaxgan.data.resizing import check_resizer, square
 
-DIGITS_TEST_PER_CLASS = 30
 CHUNK = 512
-
-
-@dataclass(frozen=True)
-class Official:
-    """A set prepared here from its official files: where they are, and their names in TFDS's checksum table."""
-
-    url: str
-    files: tuple[str, ...]
-
-
-_IDX_FILES = (
-    "train-images-idx3-ubyte.gz",
-    "train-labels-idx1-ubyte.gz",
-    "t10k-images-idx3-ubyte.gz",
-    "t10k-labels-idx1-ubyte.gz",
-)
-OFFICIAL: Mapping[str, Official] = {
-    "mnist": Official("https://storage.googleapis.com/cvdf-datasets/mnist/", _IDX_FILES),
-    "fashion_mnist": Official("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/", _IDX_FILES),
-    "cifar10": Official("https://www.cs.toronto.edu/~kriz/", ("cifar-10-binary.tar.gz",)),
-}
 
 
 class Prepared(NamedTuple):
@@ -132,7 +98,7 @@ def online(url: str, timeout: float = 0.5) -> bool:
 def prepare(name: str, data_dir: str | Path | None = None, files: str | Path | None = None) -> Prepared:
     """Prepares `name` in `data_dir` as array_record, unless it is there already.
 
-    files: a folder with the official files (`OFFICIAL`), used in place of a download. Downloaded or
+    files: a folder with the official files (`official.SETS`), used in place of a download. Downloaded or
     not, every file must match TFDS's checksum. Several processes may prepare the same set at once:
     each writes a folder of its own, and the first to finish renames it into place.
     Raises DataError if it cannot be had: offline, a wrong or missing file, an unwritable folder, or
@@ -141,15 +107,15 @@ def prepare(name: str, data_dir: str | Path | None = None, files: str | Path | N
     data_dir = default_data_dir() if data_dir is None else Path(data_dir).expanduser()
     if found := find(name, data_dir):
         return found
-    if name != "digits" and name not in OFFICIAL:
+    if name != "digits" and name not in official.SETS:
         return _prepare_by_tensorflow(name, data_dir, files)
-    download = name in OFFICIAL and files is None
-    if download and not online(OFFICIAL[name].url):
+    download = name in official.SETS and files is None
+    if download and not online(official.SETS[name].url):
         raise DataError(_offline(name, data_dir))
-    if name in OFFICIAL and files is not None:
+    if name in official.SETS and files is not None:
         files = Path(files).expanduser()
-        if missing := [file for file in OFFICIAL[name].files if not (files / file).is_file()]:
-            raise DataError(f"{files} lacks {', '.join(missing)} of {name}; get them from {OFFICIAL[name].url}")
+        if missing := [file for file in official.SETS[name].files if not (files / file).is_file()]:
+            raise DataError(f"{files} lacks {', '.join(missing)} of {name}; get them from {official.SETS[name].url}")
     elif files is not None:
         raise DataError(f"{name} takes no files: it comes with scikit-learn")
     staging = _staging(data_dir)
@@ -162,7 +128,7 @@ def prepare(name: str, data_dir: str | Path | None = None, files: str | Path | N
                 force_checksums_validation=True,
                 try_download_gcs=False,  # Google's prepared copies are tfrecord, which has no random access
             )
-            builder = _builder(name)(data_dir=os.fspath(staging))
+            builder = official.builder(name)(data_dir=os.fspath(staging))
             downloads = data_dir / "downloads" if download else staging / "downloads"
             _download_and_prepare(builder, config, downloads, name)
             version = str(builder.version)
@@ -201,8 +167,7 @@ def load(
     part is ``test``, or else ``validation`` (`Images.note` says so).
     Raises DataError as `prepare` does, and if the set is not array_record or holds no images.
     """
-    if resizer not in RESIZERS:
-        raise DataError(f"unknown resizer '{resizer}'; choose one of {', '.join(RESIZERS)}")
+    check_resizer(resizer)
     data_dir = default_data_dir() if data_dir is None else Path(data_dir).expanduser()
     found = find(name, data_dir)
     if found is None:
@@ -224,8 +189,7 @@ def load_domains(
     Their parts are the splits trainA and testA, trainB and testB. data_dir, size, resizer and limit_bytes mean what
     they mean in `load`. Raises DataError if the set is not prepared: that takes TensorFlow.
     """
-    if resizer not in RESIZERS:
-        raise DataError(f"unknown resizer '{resizer}'; choose one of {', '.join(RESIZERS)}")
+    check_resizer(resizer)
     data_dir = default_data_dir() if data_dir is None else Path(data_dir).expanduser()
     found = find(name, data_dir)
     if found is None:
@@ -235,160 +199,6 @@ def load_domains(
         )
     a, b = (_read(found, size, resizer, limit_bytes, (f"train{letter}", f"test{letter}")) for letter in "AB")
     return a, b
-
-
-def digits_arrays() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """scikit-learn's digits: uint8 [1797, 8, 8, 1], int labels [1797] and which of them are for testing (bool).
-
-    Levels 0 to 16 become round(255 level / 16). The test part is 30 images of each class, evenly
-    spaced through the file, which is sorted by writer in part: both parts have all the writers.
-    """
-    from sklearn.datasets import load_digits
-
-    content = load_digits()
-    image = np.round(content.images * 255 / 16).astype(np.uint8)[..., None]
-    test = np.zeros(len(image), bool)
-    for k in range(10):
-        members = np.flatnonzero(content.target == k)
-        test[members[np.linspace(0, len(members) - 1, DIGITS_TEST_PER_CLASS).round().astype(int)]] = True
-    return image, content.target, test
-
-
-def read_idx(path: str | Path) -> np.ndarray:
-    """The uint8 array in a gzipped IDX file, [n, height, width] or [n]; DataError if it is none."""
-    try:
-        with gzip.open(path) as file:
-            content = file.read()
-    except (OSError, EOFError) as error:
-        raise DataError(f"{path} is not a readable gzip file; get the official one") from error
-    if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise DataError(f"{path} does not hold IDX data of unsigned bytes; get the official one")
-    start = 4 + 4 * content[3]
-    shape = tuple(np.frombuffer(content[4:start], ">u4").tolist())
-    if len(content) - start != int(np.prod(shape)):
-        raise DataError(f"{path} announces {shape} but holds {len(content) - start} bytes; get the official one")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
-
-
-def read_cifar10(path: str | Path) -> tuple[tuple[str, ...], dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """(class names, split -> (uint8 [n, 32, 32, 3], uint8 labels [n])) of CIFAR-10's binary archive.
-
-    Members are read in memory by name: nothing is unpacked to disk, whatever paths the archive holds.
-    """
-    prefix = "cifar-10-batches-bin/"
-    parts = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
-    wanted = {prefix + name for names in parts.values() for name in names} | {prefix + "batches.meta.txt"}
-    content: dict[str, bytes] = {}
-    try:
-        with tarfile.open(path, "r:gz") as archive:
-            for member in archive:
-                if member.name in wanted and member.isfile():
-                    file = archive.extractfile(member)
-                    content[member.name] = file.read() if file else b""
-    except (OSError, EOFError, tarfile.TarError) as error:
-        raise DataError(f"{path} is not a readable .tar.gz archive; get the official one") from error
-    if missing := sorted(wanted - set(content)):
-        raise DataError(f"{path} lacks {missing[0]}; get the official cifar-10-binary.tar.gz")
-    names = tuple(line for line in content[prefix + "batches.meta.txt"].decode().split("\n") if line)
-    splits = {}
-    for split, members in parts.items():
-        data = b"".join(content[prefix + member] for member in members)
-        if len(data) % 3073:
-            raise DataError(f"{path} holds a broken {split} part; get the official cifar-10-binary.tar.gz")
-        rows = np.frombuffer(data, np.uint8).reshape(-1, 3073)  # label, then the red, green and blue plane
-        splits[split] = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), rows[:, 0]
-    return names, splits
-
-
-def _builder(name: str) -> Any:
-    """The builder class; made here, for TFDS is imported late. It gives PIL images: arrays need TensorFlow."""
-    import tensorflow_datasets as tfds
-
-    if name == "digits":
-
-        class Digits(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-            name = "digits"
-            url_infos = None  # else TFDS looks for a checksum table inside our package
-            VERSION = tfds.core.Version("1.0.0")
-
-            def _info(self) -> Any:
-                return tfds.core.DatasetInfo(
-                    builder=self,
-                    description="1,797 handwritten digits of 8x8 grey pixels by 13 writers: the test part of "
-                    "'Optical Recognition of Handwritten Digits' (UCI), as it comes with scikit-learn; "
-                    "levels 0 to 16 scaled to 0 to 255, 30 images of each class set apart for testing.",
-                    homepage="https://doi.org/10.24432/C50P49",
-                    license="CC BY 4.0",
-                    citation="@misc{alpaydin1998optical, author={Alpaydin, E. and Kaynak, C.}, "
-                    "title={Optical Recognition of Handwritten Digits}, year={1998}, "
-                    "howpublished={UCI Machine Learning Repository}, doi={10.24432/C50P49}}",
-                    features=tfds.features.FeaturesDict(
-                        {
-                            "image": tfds.features.Image(shape=(8, 8, 1)),
-                            "label": tfds.features.ClassLabel(num_classes=10),
-                        }
-                    ),
-                    supervised_keys=("image", "label"),
-                )
-
-            def _split_generators(self, dl_manager: Any) -> Any:
-                image, label, test = digits_arrays()
-                return {
-                    split: self._generate_examples(image[chosen], label[chosen])
-                    for split, chosen in (("train", ~test), ("test", test))
-                }
-
-            def _generate_examples(self, image: np.ndarray, label: np.ndarray) -> Any:
-                yield from _examples(image, label)
-
-        return Digits
-
-    if name == "cifar10":
-        from tensorflow_datasets.image_classification import cifar
-
-        class Cifar10(cifar.Cifar10, skip_registration=True):  # type: ignore[call-arg]
-            name = "cifar10"
-            url_infos = cifar.Cifar10.url_infos
-
-            def _split_generators(self, dl_manager: Any) -> Any:
-                names, splits = read_cifar10(dl_manager.download(self._cifar_info.url))
-                self.info.features["label"].names = list(names)
-                return {split: self._generate_examples(split, *arrays) for split, arrays in splits.items()}
-
-            def _generate_examples(self, split: str, image: np.ndarray, label: np.ndarray) -> Any:
-                for index, example in _examples(image, label):
-                    yield index, {"id": f"{split}_{index:05d}", **example}
-
-        return Cifar10
-
-    from tensorflow_datasets.image_classification import mnist
-
-    official = {"mnist": mnist.MNIST, "fashion_mnist": mnist.FashionMNIST}[name]
-
-    class Idx(official, skip_registration=True):  # type: ignore[misc, valid-type, call-arg]
-        url_infos = official.url_infos
-
-        def _split_generators(self, dl_manager: Any) -> Any:
-            paths = dl_manager.download({file: self.URL + file for file in _IDX_FILES})
-            arrays = {file: read_idx(path) for file, path in paths.items()}
-            return {
-                "train": self._generate_examples(arrays[_IDX_FILES[0]], arrays[_IDX_FILES[1]]),
-                "test": self._generate_examples(arrays[_IDX_FILES[2]], arrays[_IDX_FILES[3]]),
-            }
-
-        def _generate_examples(self, image: np.ndarray, label: np.ndarray) -> Any:
-            yield from _examples(image[..., None], label)
-
-    Idx.name = name
-    return Idx
-
-
-def _examples(image: np.ndarray, label: np.ndarray) -> Iterator[tuple[int, dict[str, Any]]]:
-    if len(image) != len(label):
-        raise DataError(f"{len(image)} images but {len(label)} labels; get the official files")
-    for index in range(len(image)):
-        pixels = image[index, ..., 0] if image.shape[-1] == 1 else image[index]
-        yield index, {"image": Image.fromarray(np.ascontiguousarray(pixels)), "label": int(label[index])}
 
 
 def _prepare_by_tensorflow(name: str, data_dir: Path, files: str | Path | None) -> Prepared:
@@ -638,15 +448,15 @@ def quiet(loud: bool = False) -> Iterator[None]:
 
 
 def _offline(name: str, data_dir: Path, url: str | None = None) -> str:
-    url = url or OFFICIAL[name].url
+    url = url or official.SETS[name].url
     reach = f"{name} is not prepared in {data_dir}, and {urllib.parse.urlsplit(url).hostname} cannot be reached: "
-    if name not in OFFICIAL:
+    if name not in official.SETS:
         return reach + "connect, or copy a prepared folder there"
-    return reach + f"connect, or run: {_command(name)} (FOLDER holding {', '.join(OFFICIAL[name].files)})"
+    return reach + f"connect, or run: {_command(name)} (FOLDER holding {', '.join(official.SETS[name].files)})"
 
 
 def _command(name: str) -> str:
-    return f"jaxgan data prepare {name}" + (" --files FOLDER" if name in OFFICIAL else "")
+    return f"jaxgan data prepare {name}" + (" --files FOLDER" if name in official.SETS else "")
 
 
 def _first_line(error: BaseException) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 from jaxgan import latent
 from jaxgan.arrays import Array, to_float, to_uint8
 from jaxgan.config import RequestError
-from jaxgan.data.images import SUFFIXES, DataError, picture
+from jaxgan.data.images import DataError
+from jaxgan.data.picture_files import SUFFIXES, picture
 from jaxgan.explore.space import Explorer
 from jaxgan.game import State
 from jaxgan.recipes import pictures

@@ -9,7 +9,8 @@ import numpy as np
 
 from jaxgan.arrays import to_float, to_uint8
 from jaxgan.config import RequestError
-from jaxgan.data.images import SUFFIXES, DataError, upright
+from jaxgan.data.images import DataError
+from jaxgan.data.picture_files import SUFFIXES, upright
 from jaxgan.data.transformations import TRANSFORMATIONS
 from jaxgan.recipes.folder import Run
 from jaxgan.recipes.pictures import beside

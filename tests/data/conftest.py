@@ -1,7 +1,10 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from tests.data.files import save
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -28,3 +31,14 @@ def prepared_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _own_default_data_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("JAXGAN_DATA_DIR", str(tmp_path / "default-data-dir"))
+
+
+@pytest.fixture
+def classes_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "pets"
+    for k, name in enumerate(["cat", "dog"]):
+        for i in range(3):
+            save(folder / name / f"{i}.png", np.full((8, 8, 3), 40 * k + i, np.uint8))
+    (folder / ".DS_Store").write_text("x")
+    (folder / "dog" / "notes.txt").write_text("x")
+    return folder

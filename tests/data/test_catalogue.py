@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan.data import catalogue, tfds
+from jaxgan.data import catalogue, official, tfds
 from jaxgan.data.images import DataError, Images
 from jaxgan.data.pairs import Domains, Pairs
 
@@ -40,13 +40,13 @@ def test_digits_go_to_the_default_place():
 def test_known_table_describes_what_is_loaded(prepared_digits):
     data, known = catalogue.load("digits", prepared_digits), catalogue.KNOWN["digits"]
     assert data.size == known.shape and data.num_classes == known.num_classes
-    assert set(catalogue.KNOWN) == {"digits", *tfds.OFFICIAL, *catalogue.PHOTOGRAPHS}
+    assert set(catalogue.KNOWN) == {"digits", *official.SETS, *catalogue.PHOTOGRAPHS}
     for name in catalogue.PHOTOGRAPHS:
         photograph = catalogue.load(name)
         assert photograph.size == catalogue.KNOWN[name].shape and photograph.num_classes == 0
         assert photograph.image.shape[0] == 1000 and photograph.image.std() > 20
-    for name in tfds.OFFICIAL:
-        features = tfds._builder(name)(data_dir="unused").info.features
+    for name in official.SETS:
+        features = official.builder(name)(data_dir="unused").info.features
         assert features["image"].shape == catalogue.KNOWN[name].shape
         assert features["label"].num_classes == catalogue.KNOWN[name].num_classes
 
@@ -57,7 +57,7 @@ def test_data_dir_may_hold_the_official_files(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds, "prepare", lambda *args: asked.append(args))
     files = tmp_path / "all" / "mnist"
     files.mkdir(parents=True)
-    for file in tfds.OFFICIAL["mnist"].files:
+    for file in official.SETS["mnist"].files:
         (files / file).write_bytes(b"")
     for data_dir in (files, files.parent):
         catalogue.load("mnist", data_dir)
@@ -68,13 +68,13 @@ def test_data_dir_may_hold_the_official_files(tmp_path, monkeypatch):
     assert asked.pop()[:3] == ("mnist", tmp_path, files)
     catalogue.load("mnist", tmp_path)
     assert asked.pop()[:3] == ("mnist", tmp_path, None)
-    (files / tfds.OFFICIAL["mnist"].files[0]).unlink()
+    (files / official.SETS["mnist"].files[0]).unlink()
     refused(lambda: catalogue.load("mnist", files), "lacks train-images-idx3-ubyte.gz")
 
 
 def test_a_prepared_set_goes_before_official_files(prepared_digits, tmp_path, monkeypatch):
     shutil.copytree(prepared_digits / "digits" / "1.0.0", tmp_path / "mnist" / "3.0.1")
-    for file in tfds.OFFICIAL["mnist"].files:
+    for file in official.SETS["mnist"].files:
         (tmp_path / file).write_bytes(b"")
     assert catalogue.prepare("mnist", tmp_path).path == tmp_path / "mnist" / "3.0.1"
 

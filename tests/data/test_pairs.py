@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.data import images, pairs
+from jaxgan.data import images, pairs, resizing
 from jaxgan.data.images import DataError, Images, Lazy
 from jaxgan.data.pairs import Domains, Pairs
 from jaxgan.data.source import DeviceSource, HostSource
@@ -153,7 +153,7 @@ def test_joined_sets_have_one_size_and_one_number_of_channels(colours):
     made = pairs.joined(grey, colours)
     assert made.name == "grey-set-to-blobs" and made.size == (16, 16, 3) and not made.aligned and made.note == "few"
     assert made.b is colours
-    expected = images.resized(grey, 16).image
+    expected = resizing.resized(grey, 16).image
     np.testing.assert_array_equal(made.a.image, np.repeat(expected, 3, -1))
     assert made.a.resizer == "lanczos" and made.a.test_image is None and made.a.num_classes == 2
     small = pairs.joined(colours, grey, size=8)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from jaxgan.data import images, tfds
+from jaxgan.data import images, official, tfds
 from jaxgan.data.images import DataError, Lazy
 
 RNG = np.random.default_rng(0)
@@ -76,7 +76,7 @@ def cifar_files(tmp_path: Path) -> Path:
 
 def trust(monkeypatch: pytest.MonkeyPatch, name: str, folder: Path) -> None:
     """Has the builder expect the checksums of the files in `folder`; they are still compared."""
-    make = tfds._builder
+    make = official.builder
 
     def builder(asked: str):
         cls = make(asked)
@@ -88,7 +88,7 @@ def trust(monkeypatch: pytest.MonkeyPatch, name: str, folder: Path) -> None:
             cls.url_infos = infos
         return cls
 
-    monkeypatch.setattr(tfds, "_builder", builder)
+    monkeypatch.setattr(official, "builder", builder)
 
 
 # --- digits
@@ -214,10 +214,10 @@ def test_large_sets_are_read_lazily_and_the_same(tmp_path, prepared_digits):
 
 
 def test_catalogue_of_official_files_is_tfdss():
-    for name, official in tfds.OFFICIAL.items():
-        infos = tfds._builder(name).url_infos
-        assert set(infos) == {official.url + file for file in official.files}
-        assert {info.filename for info in infos.values()} == set(official.files)
+    for name, fetched in official.SETS.items():
+        infos = official.builder(name).url_infos
+        assert set(infos) == {fetched.url + file for file in fetched.files}
+        assert {info.filename for info in infos.values()} == set(fetched.files)
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
@@ -225,10 +225,10 @@ def test_idx_files_are_prepared(name, idx_files, tmp_path, monkeypatch, capfd):
     trust(monkeypatch, name, idx_files)
     data = tfds.load(name, tmp_path, idx_files)
     assert capfd.readouterr() == ("", "")
-    train = tfds.read_idx(idx_files / "train-images-idx3-ubyte.gz")
+    train = official.read_idx(idx_files / "train-images-idx3-ubyte.gz")
     assert train.shape == (20, 28, 28)
     assert multiset(data.image, data.label) == multiset(train, np.arange(20) * 3 % 10)
-    test = tfds.read_idx(idx_files / "t10k-images-idx3-ubyte.gz")
+    test = official.read_idx(idx_files / "t10k-images-idx3-ubyte.gz")
     assert multiset(data.test_image, data.test_label) == multiset(test, np.arange(10) * 3 % 10)
     assert data.classes[9] == {"mnist": "9", "fashion_mnist": "Ankle boot"}[name]
     found = tfds.find(name, tmp_path)
@@ -271,11 +271,11 @@ def test_broken_files_are_explained(tmp_path):
         (gzip.compress(b"\0\0\x08\x01\0\0\0\x05abc"), "(5,)"),
     ]:
         path.write_bytes(content)
-        refused(lambda: tfds.read_idx(path), "x.gz", word)
-    refused(lambda: tfds.read_cifar10(path), "x.gz", "archive")
+        refused(lambda: official.read_idx(path), "x.gz", word)
+    refused(lambda: official.read_cifar10(path), "x.gz", "archive")
     with tarfile.open(path, "w:gz"):
         pass
-    refused(lambda: tfds.read_cifar10(path), "x.gz", "lacks")
+    refused(lambda: official.read_cifar10(path), "x.gz", "lacks")
 
 
 @pytest.mark.slow
@@ -294,7 +294,7 @@ def test_fashion_mnist_itself(shared_data, tmp_path):
 # --- offline, and other sets
 
 
-@pytest.mark.parametrize("name", list(tfds.OFFICIAL))
+@pytest.mark.parametrize("name", list(official.SETS))
 def test_offline_is_said_at_once(name, tmp_path, monkeypatch):
     def lost(address, timeout):
         threading.Event().wait(20)  # a name server that never answers
@@ -306,7 +306,7 @@ def test_offline_is_said_at_once(name, tmp_path, monkeypatch):
         lambda: tfds.load(name, tmp_path),
         "cannot be reached",
         f"jaxgan data prepare {name} --files FOLDER",
-        *tfds.OFFICIAL[name].files,
+        *official.SETS[name].files,
     )
     assert time.perf_counter() - start < 1
     refused(lambda: tfds.load(name, tmp_path, download=False), "not prepared", f"jaxgan data prepare {name}")

@@ -4,7 +4,7 @@ from PIL import Image
 from scipy import ndimage
 
 from jaxgan.data.images import DataError
-from jaxgan.data.tfds import digits_arrays, read_idx
+from jaxgan.data.official import digits_arrays, read_idx
 from jaxgan.data.transformations import MID_GREY, TRANSFORMATIONS, canny, segments
 
 RNG = np.random.default_rng(0)

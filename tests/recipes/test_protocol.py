@@ -6,6 +6,7 @@ from PIL import Image
 
 from jaxgan.config import RequestError
 from jaxgan.data import images as data
+from jaxgan.data.folders import folder
 from jaxgan.evaluation.features import FeatureNet, features, pixels, random_conv
 from jaxgan.evaluation.frechet import frechet_distance, moments
 from jaxgan.evaluation.record import difference
@@ -159,7 +160,7 @@ def test_the_test_part_of_a_lazy_folder_has_a_fingerprint_of_its_own(tmp_path):
                 level = 10 * i if part == "train" else value + i
                 if part == "test" or not (tmp_path / part / f"{i}.png").exists():
                     Image.fromarray(np.full((8, 8), level, np.uint8)).save(tmp_path / part / f"{i}.png")
-        return data.folder(tmp_path, limit_bytes=0)
+        return folder(tmp_path, limit_bytes=0)
 
     before, after = written(5), written(200)
     assert before.fingerprint == after.fingerprint and before.test_fingerprint != after.test_fingerprint
