@@ -2,6 +2,8 @@
 
     python experiments/translation.py                                  8x8 digits, half an hour on two cores
     python experiments/translation.py --protocol clothes --data-dir FOLDER    sneakers and bags of Fashion-MNIST
+    python experiments/translation.py --protocol numerals     MNIST and the 8x8 digits, at 16x16: two sets, no pairs
+    python experiments/translation.py --protocol photographs  horses and deer of CIFAR-10, a temple and a flower
     python experiments/translation.py --systems pix2pix                some of them; other rows stay as they are
 
 Every row is a recipe with its preset `cpu` and the changes that stand in `SYSTEMS`, the seeds as one population,
@@ -14,6 +16,8 @@ SRGAN, Ledig et al. 2017, arXiv 1609.04802: likewise against pixels alone, which
 CycleGAN, Zhu et al. 2017, arXiv 1703.10593, and CUT, Park et al. 2020, arXiv 2007.15651: two domains that are
 never shown as pairs, and test pictures of which the pairs are known: "accuracy" is that of a classifier of the
 target domain, which never saw the other one, "before" on the pictures as they are. "_ab" is the way from a to b.
+Of MNIST and the 8x8 digits of another source there are no pairs at all, but classes that both have. Horses, deer
+and photographs have no right answers: their rows are a Frechet distance, and the sheets.
 StarGAN, Choi et al. 2018, arXiv 1711.09020: "accuracy" is the share taken for the class that was asked for.
 
 The papers measure other data by other means (per-pixel accuracy of a segmentation net, people's votes): no number of
@@ -58,6 +62,7 @@ SYSTEMS = {
     "cyclegan": System("cyclegan", {"CycleGAN": {}, "no cycle": {"cycle_weight": 0.0, "identity_weight": 0.0}}),
     "cut": System("cut", {"CUT": {}, "no contrast": {"contrast_weight": 0.0, "identity_weight": 0.0}}),
     "stargan": System("stargan", {"StarGAN": {}, "no cycle": {"cycle_weight": 0.0}}),
+    "style_transfer": System("style_transfer", {"CUT on crops": {}, "no contrast": {"contrast_weight": 0.0}}),
 }
 
 
@@ -72,7 +77,7 @@ class Protocol:
 
 PROTOCOLS = {
     "digits": Protocol(
-        dict.fromkeys(SYSTEMS, "digits"),
+        dict.fromkeys(("pix2pix", "srgan", "cyclegan", "cut", "stargan"), "digits"),
         {"pix2pix": 1500, "srgan": 1500, "cyclegan": 1500, "cut": 1500, "stargan": 2000},
         {"cyclegan": {"task": "sobel"}, "cut": {"task": "sobel"}},
     ),
@@ -85,6 +90,16 @@ PROTOCOLS = {
             "stargan": "fashion_mnist",
         },
         {"pix2pix": 800, "srgan": 800, "cyclegan": 800, "cut": 800, "stargan": 1500},
+        {},
+    ),
+    "numerals": Protocol(
+        dict.fromkeys(("cyclegan", "cut"), "mnist+digits"),
+        dict.fromkeys(("cyclegan", "cut"), 1500),
+        {name: {"size": 16} for name in ("cyclegan", "cut")},
+    ),
+    "photographs": Protocol(
+        {**dict.fromkeys(("cyclegan", "cut"), "cifar10:horse+cifar10:deer"), "style_transfer": "china+flower"},
+        {"cyclegan": 800, "cut": 800, "style_transfer": 600},
         {},
     ),
 }
@@ -112,10 +127,15 @@ SMALL = {"generator_width": 4, "discriminator_width": 4, "contrast_width": 4, "b
 def main() -> None:
     parser = arguments(__doc__ or "", seeds=3)
     parser.add_argument("--protocol", choices=PROTOCOLS, default="digits")
-    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, help="default: those of the protocol")
+    parser.add_argument("--data", help="the same pictures by another name, as jaxgan train takes it")
     parser.add_argument("--data-dir", help="where the data set lies, or its official files")
     add_flags(parser)
     flags = checked(parser)
+    there = list(PROTOCOLS[flags.protocol].data)
+    flags.systems = flags.systems or there
+    if strange := [name for name in flags.systems if name not in there]:
+        parser.error(f"--protocol {flags.protocol} has {', '.join(there)}, not {', '.join(strange)}")
     configure_backend()
     try:
         study(flags)
@@ -148,7 +168,8 @@ def request(flags: argparse.Namespace, name: str, changes: Mapping[str, Any], ru
     protocol, preset = PROTOCOLS[flags.protocol], find_preset(SYSTEMS[name].recipe, "cpu")
     steps = 2 if flags.smoke else 100 if flags.quick else protocol.steps[name]
     values: dict[str, Any] = {**protocol.values.get(name, {}), **changes}
-    values |= {"data": "digits" if flags.smoke else protocol.data[name], "data_dir": flags.data_dir, "steps": steps}
+    data = "digits" if flags.smoke else flags.data or protocol.data[name]
+    values |= {"data": data, "data_dir": flags.data_dir, "steps": steps}
     seeds = 1 if flags.smoke else 2 if flags.quick else flags.seeds
     values |= {"seeds": seeds, "outdir": str(runs), "name": place, "save_every": 500}
     values |= {
@@ -183,8 +204,8 @@ def merged(rows: list[Row]) -> list[Row]:
     new, found = {row.method for row in rows}, []
     for protocol in PROTOCOLS:
         before = committed("translation", protocol)
-        for name, system in SYSTEMS.items():
-            for row in system.rows:
+        for name in PROTOCOLS[protocol].data:
+            for row in SYSTEMS[name].rows:
                 method = f"{name}: {row} ({protocol})"
                 own = [r for r in (rows if method in new else before) if r.method == method]
                 found += own or [Row(method, "frechet_distance", None, n_seeds=3)]
@@ -192,11 +213,13 @@ def merged(rows: list[Row]) -> list[Row]:
 
 
 def described(seeds: int) -> str:
-    steps = "; ".join(
-        f"{name}: " + ", ".join(f"{system} {steps:,} steps on {p.data[system]}" for system, steps in p.steps.items())
-        for name, p in PROTOCOLS.items()
-    )
-    return f"presets cpu, {seeds} seeds, last step, test pictures; {steps}"
+    def counted(steps: Mapping[str, int]) -> str:
+        groups = {n: [name for name in steps if steps[name] == n] for n in dict.fromkeys(steps.values())}
+        return ", ".join(f"{' '.join(names)} {n:,}" for n, names in groups.items())
+
+    steps = "; ".join(f"{name}: {counted(protocol.steps)}" for name, protocol in PROTOCOLS.items())
+    note = "MNIST: training images approximate, pixels of value 1 are 0; CIFAR-10: 1,000 of the 10,000 test images"
+    return f"presets cpu, {seeds} seeds, last step, test pictures; steps of {steps}; {note}"
 
 
 def picture(run: Run, place: str) -> None:

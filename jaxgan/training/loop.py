@@ -108,7 +108,14 @@ def _train(session: "_Session", resume: bool, initial: State | None) -> Outcome:
                 if session.log():
                     continue
                 session.draw()
-                score = session.evaluate()
+                try:
+                    score = session.evaluate()
+                except KeyboardInterrupt:
+                    if interrupted:
+                        raise
+                    # an evaluation that trains a classifier hears of the signal in our place
+                    session.save(at_once=True)
+                    raise _Stop("SIGINT", f"saved at step {session.step}, which was not evaluated") from None
                 stopped = interrupted[0] if interrupted else "time" if session.out_of_time() else None
                 session.save(score, at_once=stopped is not None)
                 if stopped is not None and session.step < session.end:

@@ -505,6 +505,25 @@ def test_the_first_signal_saves_and_the_second_is_somebody_elses(tmp_path: Path)
     assert fit(tiny(alarm=interrupt_at(12)), tmp_path / "last", PLAN, seed=0).stopped == "end"
 
 
+def test_an_evaluation_that_is_interrupted_loses_no_training(tmp_path: Path) -> None:
+    def interrupted(state: Any, key: Any) -> dict[str, float]:
+        # what the training of a classifier does when it hears a signal in place of the run
+        if int(state.step) == 6:
+            raise KeyboardInterrupt
+        return {"score": 1.0}
+
+    made = tiny(evaluations={"images": interrupted})
+    outcome = fit(made, tmp_path, PLAN, seed=0)
+    assert (outcome.stopped, outcome.step) == ("SIGINT", 6)
+    assert outcome.message == "saved at step 6, which was not evaluated"
+    assert Checkpoints(tmp_path / "checkpoints").steps() == [5, 6]
+    assert fit(made, tmp_path, PLAN, seed=0, resume=True).stopped == "end"
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    fit(tiny(), whole, PLAN, seed=0)
+    assert_same_arrays(arrays(tmp_path), arrays(whole))
+
+
 def test_a_slice_of_a_run_ends_in_time_and_the_next_goes_on(tmp_path: Path) -> None:
     whole, sliced = tmp_path / "whole", tmp_path / "sliced"
     whole.mkdir()
