@@ -99,6 +99,16 @@ def test_a_way_that_does_not_come_back_shows_in_the_cycle() -> None:
     assert "cycle_l1" not in one_way and "l1" not in one_way and not any(name.endswith("_ba") for name in one_way)
 
 
+def test_a_test_part_that_is_too_small_leaves_training_pictures_which_have_no_right_answers() -> None:
+    few = [from_arrays(name, marked(30), LABEL[:30], marked(6), LABEL[:6]) for name in "ab"]
+    pair = Domains("few", *few, aligned=True, fingerprint="")
+    row = translating.domain_evaluation(pair, Options(evaluate_samples=20), shifted(4), shifted(-4))(
+        None, jax.random.key(0)
+    )
+    assert row["split"] == "train" and row["n_real"] == 20 and {"frechet_distance_ba", "cycle_l1"} <= set(row)
+    assert not {"l1", "psnr", "sharpness"} & {name.partition("_")[0] for name in row}
+
+
 def test_classes_are_counted_in_all_others_and_never_in_their_own() -> None:
     images = from_arrays("thirds", marked(40), LABEL[:40], marked(60), LABEL[:60])
 
