@@ -86,9 +86,11 @@ def finish(
 def over_seeds(method: str, metric: str, values: ArrayLike, **published: Any) -> Row:
     """The mean over seeds and its standard error; `values` has one number a seed. published: further fields of Row."""
     found = np.asarray(values, np.float64)
-    error = float(found.std(ddof=1) / np.sqrt(len(found))) if len(found) > 1 else None
+    # the mean of equal numbers is not that number in floating point, and would make an uncertainty of nothing
+    found, n = found[:1] if np.ptp(found) == 0 else found, len(found)
+    error = None if n < 2 else float(found.std(ddof=1) / np.sqrt(n)) if len(found) > 1 else 0.0
     kind = "standard error over seeds" if error is not None else None
-    return Row(method, metric, float(found.mean()), error, kind, len(found), **published)
+    return Row(method, metric, float(found.mean()), error, kind, n, **published)
 
 
 def committed(name: str, protocol: str) -> list[Row]:

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from contract import RESULTS, Row, arguments, committed, finish, over_seeds
-from slices import SliceEnds, add_flags, checked, finished, folder, spent
+from slices import SliceEnds, add_flags, checked, finished, folder
 
 import jaxgan
 from jaxgan.config import RequestError, changed, settings
@@ -121,6 +121,7 @@ METRICS = (
     "content_slant",
     "content_thickness",
 )
+SECONDS = "seconds, all seeds"
 SMALL = {"generator_width": 4, "discriminator_width": 4, "contrast_width": 4, "batch": 4, "features": "random-conv"}
 
 
@@ -147,7 +148,6 @@ def study(flags: argparse.Namespace) -> None:
     began = time.perf_counter()
     rows: list[Row] = []
     with folder(flags.runs) as runs:
-        began -= spent(runs)
         try:
             for name in flags.systems:
                 for row, values in list(SYSTEMS[name].rows.items())[: 1 if flags.smoke else None]:
@@ -161,7 +161,11 @@ def study(flags: argparse.Namespace) -> None:
                         picture(jaxgan.load(directory, member=0), place)
         except SliceEnds:
             print("the slice ends here; the same command with --runs goes on", flush=True)
-    finish("translation", None, described(flags.seeds), [*merged(rows)] if flags.out is None else rows, began, flags)
+    if flags.out is None:
+        rows = merged(rows)
+        # of those that ran before, too
+        began = time.perf_counter() - sum(row.measured or 0.0 for row in rows if row.metric == SECONDS)
+    finish("translation", None, described(flags.seeds), rows, began, flags)
 
 
 def request(flags: argparse.Namespace, name: str, changes: Mapping[str, Any], runs: Path, place: str) -> Request:
@@ -196,7 +200,7 @@ def rows_of(directory: Path, method: str) -> list[Row]:
     there = measured(last[0])
     rows = [over_seeds(method, m, [number(row[m]) for row in last]) for m in METRICS if m in there]
     seconds = max((row["seconds"] for row in (*record.log, *record.evaluations)), default=0.0)
-    return [*rows, Row(method, "seconds, all seeds", float(seconds))]
+    return [*rows, Row(method, SECONDS, float(seconds))]
 
 
 def merged(rows: list[Row]) -> list[Row]:
