@@ -70,9 +70,8 @@ def main() -> None:
     notes: set[str] = set()
     with tempfile.TemporaryDirectory() as temporary:
         for recipe, data in wanted(flags):
-            seeds = (
-                2 if small else flags.seeds or (1 if flags.protocol == "paper" else 3 if data == "fashion_mnist" else 5)
-            )
+            usual = 1 if flags.protocol == "paper" else 3 if data == "fashion_mnist" else 5
+            seeds = 2 if small else flags.seeds or usual
             options: dict[str, Any] = {"data": data, "data_dir": flags.data_dir, "seeds": seeds}
             if flags.protocol == "cpu":
                 options["steps"] = steps

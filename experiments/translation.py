@@ -137,6 +137,9 @@ def main() -> None:
     flags.systems = flags.systems or there
     if strange := [name for name in flags.systems if name not in there]:
         parser.error(f"--protocol {flags.protocol} has {', '.join(there)}, not {', '.join(strange)}")
+    sets = dict.fromkeys(PROTOCOLS[flags.protocol].data[name] for name in flags.systems)
+    if flags.data and len(sets) > 1:
+        parser.error(f"--data stands for one set, and these systems have {' and '.join(sets)}: choose --systems")
     configure_backend()
     try:
         study(flags)

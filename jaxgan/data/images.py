@@ -265,10 +265,12 @@ def _checked_label(what: str, label: Any, n: int) -> np.ndarray | None:
 
 
 def one_line(error: BaseException) -> str:
+    """What an error says, or its kind where it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def listed(names: Any) -> str:
+    """At most eight names in quotes, with commas, or "nothing"."""
     names = list(names)
     return (
         ", ".join(repr(str(name)) for name in names[:8]) + (", ..." if len(names) > 8 else "") if names else "nothing"

@@ -26,12 +26,8 @@ def header(path: Path) -> tuple[tuple[int, int], bool]:
         with Image.open(path) as picture:
             # without the first test Pillow decodes a PNG in search of its tags; from 5 on they lie on their side
             turned = "exif" in picture.info and picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-            return picture.size[::-1] if turned else picture.size, picture.mode in (
-                "1",
-                "L",
-                "LA",
-                "La",
-            ) or picture.mode.startswith("I")
+            grey = picture.mode in ("1", "L", "LA", "La") or picture.mode.startswith("I")
+            return picture.size[::-1] if turned else picture.size, grey
     except Exception as error:  # Pillow's readers raise whatever their formats call for
         raise DataError(f"{path} is not a readable image; repair or remove it") from error
 
@@ -53,6 +49,10 @@ def upright(path: Path, channels: int) -> Image.Image:
 
 
 def listing(path: Path) -> tuple[list[Path], np.ndarray | None, tuple[str, ...]]:
+    """(files, label int32 [n] or None, classes) of a folder of pictures or of one subfolder a class, sorted by name.
+
+    DataError, naming the folder, if it holds both, neither, or a class without pictures.
+    """
     entries = visible(path)
     subfolders = [entry for entry in entries if entry.is_dir()]
     top = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in SUFFIXES]
@@ -83,4 +83,5 @@ def listing(path: Path) -> tuple[list[Path], np.ndarray | None, tuple[str, ...]]
 
 
 def visible(path: Path) -> list[Path]:
+    """What a folder holds, but for hidden entries, sorted by name."""
     return sorted((entry for entry in path.iterdir() if not entry.name.startswith(".")), key=lambda entry: entry.name)

@@ -64,6 +64,7 @@ def square(image: np.ndarray, size: int, resizer: str = "lanczos") -> np.ndarray
 
 
 def cut(picture: Image.Image, size: int, resizer: str) -> Image.Image:
+    """The centre square of a picture, size by size pixels."""
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     # cropped first: resize(box=...) would let the filter see pixels beyond the square
@@ -72,5 +73,6 @@ def cut(picture: Image.Image, size: int, resizer: str) -> Image.Image:
 
 
 def check_resizer(resizer: str) -> None:
+    """DataError for what is none of `RESIZERS`."""
     if resizer not in RESIZERS:
         raise DataError(f"unknown resizer '{resizer}'; choose one of {', '.join(RESIZERS)}")

@@ -17,8 +17,9 @@ but for those that mix examples. `--batch` counts the pictures of each domain. E
 experiments/translation.py: sneakers from their edges and back after 800 steps (4 minutes a seed), Frechet distance,
 on random convolutions, 0.11 (3.2 before, 0.94 without the cycle), mean absolute difference to the right shoe, never
 seen beside its edges, 0.09. On 8x8 digits (--task sobel) it makes good digits, and wrong ones, 14 per cent the class
-they should be: a map that fools D and comes back need not be the one that was meant. `paper` differs from the paper
-in that step sizes fall linearly from the start, not from the middle.
+they should be: a map that fools D and comes back need not be the one that was meant. Between MNIST and the 8x8 digits
+at 16x16 it keeps most: after 1,500 steps a classifier of digits reads 65 per cent of translated MNIST (29 before, 54
+without the cycle). `paper` differs from the paper in that step sizes fall linearly from the start, not from the middle.
 """
 
 from dataclasses import dataclass, replace

@@ -1,21 +1,12 @@
 import shutil
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from jaxgan.data import catalogue, official, tfds
-from jaxgan.data.images import DataError, Images
+from jaxgan.data.images import Images
 from jaxgan.data.pairs import Domains, Pairs
-
-
-def refused(call, *words: str) -> None:
-    with pytest.raises(DataError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
+from tests.data.files import refused
 
 
 def test_every_form_is_understood(prepared_digits, tmp_path):

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from jaxgan.data import images, pairs, resizing
-from jaxgan.data.images import DataError, Images, Lazy
+from jaxgan.data.images import Images, Lazy
 from jaxgan.data.pairs import Domains, Pairs
 from jaxgan.data.source import DeviceSource, HostSource
 from jaxgan.data.transformations import TRANSFORMATIONS
+from tests.data.files import refused
 
 RNG = np.random.default_rng(0)
 KEY = jax.random.key(7)
@@ -28,15 +29,6 @@ def lazily(data: Images) -> Images:
 
 def in_memory(part) -> np.ndarray:
     return np.stack([part[i] for i in range(len(part))])
-
-
-def refused(call, *words: str) -> None:
-    with pytest.raises(DataError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
 
 
 @pytest.fixture(scope="module")

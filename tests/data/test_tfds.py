@@ -17,18 +17,10 @@ import pytest
 from sklearn.datasets import load_digits
 
 from jaxgan.data import images, official, tfds
-from jaxgan.data.images import DataError, Lazy
+from jaxgan.data.images import Lazy
+from tests.data.files import refused
 
 RNG = np.random.default_rng(0)
-
-
-def refused(call, *words: str) -> None:
-    with pytest.raises(DataError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
 
 
 def multiset(image: np.ndarray, label: np.ndarray) -> list[tuple[int, bytes]]:
