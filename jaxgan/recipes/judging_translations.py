@@ -131,6 +131,7 @@ def pair_picture(pairs: Pairs, translate: Translate) -> Callable[[State, Key], n
 def domain_evaluation(domains: Domains, options: Options, to_b: Translate, to_a: Translate | None = None) -> Evaluation:
     """The evaluation "translation" of two domains, on test pictures where there are any; see `of_direction`.
 
+    n_fake and n_real count what was measured from a to b; ``split`` is "test" where both domains were held out.
     Each number ends in ``_ab`` or ``_ba``, and the mean of the two ways is given without an ending: `to_a` is None
     for systems that go one way only. With both, ``cycle_l1``: the mean absolute difference, of levels in [0, 1],
     between a picture and what comes back from the other domain.
@@ -152,10 +153,9 @@ def domain_evaluation(domains: Domains, options: Options, to_b: Translate, to_a:
             found |= {f"{name}_{way}": value for name, value in row.items()}
         shared = [name.removesuffix("_ab") for name in found if name.endswith("_ab")]
         means = {name: float(np.mean([found[f"{name}_{way}"] for way in ways])) for name in shared}
-        held, _ = _held_out(domains.a)
-        tested = _tested(domains.a)
-        n = min(options.evaluate_samples, len(held))
-        return means | found | said(judges["b"](), domains.name, n, tested, domains.note)
+        tested = _tested(domains.a) and _tested(domains.b)
+        n_fake, n_real = (min(options.evaluate_samples, len(_held_out(one)[0])) for one in (domains.a, domains.b))
+        return means | found | said(judges["b"](), domains.name, n_fake, tested, domains.note) | {"n_real": n_real}
 
     return evaluate
 

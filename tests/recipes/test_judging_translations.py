@@ -109,6 +109,15 @@ def test_a_test_part_that_is_too_small_leaves_training_pictures_which_have_no_ri
     assert not {"l1", "psnr", "sharpness"} & {name.partition("_")[0] for name in row}
 
 
+def test_domains_of_two_sizes_are_counted_each() -> None:
+    many = from_arrays("many", marked(30), LABEL[:30], marked(24), LABEL[:24])
+    for tests, split, counted in ((12, "test", 12), (6, "train", 20)):
+        fewer = from_arrays("fewer", marked(30), LABEL[:30], marked(tests), LABEL[:tests])
+        pair = Domains("two", many, fewer, aligned=False, fingerprint="")
+        row = translating.domain_evaluation(pair, Options(evaluate_samples=20), shifted(4))(None, jax.random.key(0))
+        assert (row["n_fake"], row["n_real"], row["split"]) == (20, counted, split)
+
+
 def test_classes_are_counted_in_all_others_and_never_in_their_own() -> None:
     images = from_arrays("thirds", marked(40), LABEL[:40], marked(60), LABEL[:60])
 
