@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxgan.data import attribute_files
 from jaxgan.data.images import DEFAULT_LIMIT_BYTES, DEFAULT_SIZE, DataError, Images, Lazy, from_arrays, listed
 from jaxgan.data.pairs import KEPT, Domains, Pairs, Pixels, digest_of, identity
 from jaxgan.data.picture_files import header, listing, picture, upright, visible
@@ -29,7 +30,8 @@ def folder(
     Subfolders named exactly ``train`` and ``test`` are the two parts, each laid out in that way.
     Pictures are turned as their EXIF tag says, transparency is laid over white, the centre square is
     cut out and resized with Pillow's `resizer` (box, bilinear, bicubic, lanczos or nearest; all but
-    nearest antialias when reducing). Files with other suffixes and hidden ones are ignored.
+    nearest antialias when reducing). Files with other suffixes and hidden ones are ignored, but for a table of the
+    pictures' attributes (`attribute_files.beside`), of both parts, at the top.
 
     size: pixels a side; default the pictures' own if all are squares of one size, else 64.
     channels: 1 or 3; default 1 if all pictures are grey, else 3.
@@ -54,13 +56,24 @@ def folder(
     size, channels, used = settled(headers, size, resizer, channels)
     decode = partial(picture, size=size, resizer=resizer, channels=channels)
 
+    table = attribute_files.beside(path)
+    attribute = None if table is None else table.of(paths)
+    test_attribute = None if table is None or not test_paths else table.of(test_paths)
+    attributes = () if table is None else table.attributes
     if len(headers) * size * size * channels <= limit_bytes:
         image = _decode_all(decode, paths, (len(paths), size, size, channels))
         test_image = _decode_all(decode, test_paths, (len(test_paths), size, size, channels)) if test_paths else None
-        return from_arrays(path.name, image, label, test_image, test_label, classes, resizer=used)
+        return from_arrays(
+            *(path.name, image, label, test_image, test_label, classes),
+            resizer=used,
+            attribute=attribute,
+            test_attribute=test_attribute,
+            attributes=attributes,
+        )
 
     def identity(files: list[Path]) -> str:
-        return files_identity(files, path, f"{size} {used} {channels}")
+        read = files if table is None else [*files, table.path]
+        return files_identity(read, path, f"{size} {used} {channels}")
 
     def lazily(paths: list[Path]) -> Lazy:
         return Lazy(lambda i: decode(paths[i]), (len(paths), size, size, channels))
@@ -76,6 +89,9 @@ def folder(
         identity(paths),
         resizer=used,
         test_fingerprint=identity(test_paths) if test_paths else "",
+        attribute=attribute,
+        test_attribute=test_attribute,
+        attributes=attributes,
     )
 
 

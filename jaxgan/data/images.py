@@ -21,7 +21,10 @@ from jaxgan.data.source import DeviceSource, HostSource, shuffled_indices
 
 DEFAULT_SIZE = 64
 DEFAULT_LIMIT_BYTES = 2**30
-NPZ_KEYS = ("image", "label", "test_image", "test_label", "classes", "name", "note")
+NPZ_KEYS = (
+    *("image", "label", "attribute", "test_image", "test_label", "test_attribute"),
+    *("classes", "attributes", "name", "note"),
+)
 # Far above any epoch number, so that flips never share a key with the shuffle's epochs.
 _FLIP = 0x666C6970
 
@@ -52,19 +55,22 @@ class Lazy:
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """A data set of images of one size, with labels and a test part where it has them.
+    """A data set of images of one size, with labels, attributes and a test part where it has them.
 
     name: as results call it.
     image: uint8 [n, height, width, channel], an array or a `Lazy`.
     label: int32 [n] in [0, num_classes), or None.
     test_image, test_label: the same for the test part, or None.
     classes: the names of the classes, empty if unlabelled.
-    fingerprint: sha256 (hex) over the shape, pixels and labels of the training part; for lazy sets
+    fingerprint: sha256 (hex) over the shape, pixels, labels and attributes of the training part; for lazy sets
         over what identifies it without reading it: relative paths, sizes and modification times of
         a folder's files, or name, version and split sizes of a TFDS set, with the size and resizer.
     note: what a result made with it must say, such as "1,000 of the 10,000 test images".
     resizer: the resizer that brought the images to this size, or "none".
     test_fingerprint: the same of the test part, "" where it has none or `fingerprint` says enough of it.
+    attribute, test_attribute: uint8 [n, len(attributes)], 1 for what a picture has and 0 for what it has not, of
+        which an image may have any number, unlike classes; or None.
+    attributes: their names, empty if there are none.
     """
 
     name: str
@@ -77,6 +83,9 @@ class Images:
     note: str = ""
     resizer: str = "none"
     test_fingerprint: str = ""
+    attribute: np.ndarray | None = None
+    test_attribute: np.ndarray | None = None
+    attributes: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -89,12 +98,14 @@ class Images:
         return len(self.classes)
 
 
-def fingerprint(image: np.ndarray, label: np.ndarray | None) -> str:
-    """sha256 (hex) over the shape, the uint8 pixels and the int32 labels, in order."""
+def fingerprint(image: np.ndarray, label: np.ndarray | None, attribute: np.ndarray | None = None) -> str:
+    """sha256 (hex) over the shape, the uint8 pixels, the int32 labels and the uint8 attributes, in order."""
     digest = hashlib.sha256(repr(image.shape).encode())
     digest.update(np.ascontiguousarray(image).data)
     if label is not None:
         digest.update(np.ascontiguousarray(label, np.int32).data)
+    if attribute is not None:
+        digest.update(np.ascontiguousarray(attribute, np.uint8).data)
     return digest.hexdigest()
 
 
@@ -107,10 +118,14 @@ def from_arrays(
     classes: Sequence[str] = (),
     note: str = "",
     resizer: str = "none",
+    attribute: Any = None,
+    test_attribute: Any = None,
+    attributes: Sequence[str] = (),
 ) -> Images:
-    """`Images` from arrays: uint8 [n, height, width(, channel)] and integer labels [n], checked.
+    """`Images` from arrays: uint8 [n, height, width(, channel)], labels [n], attributes [n, names], checked.
 
-    Without `classes`, labelled images get the class names "0", "1", ... up to the largest label.
+    Without `classes`, labelled images get the class names "0", "1", ... up to the largest label. Attributes are
+    booleans, or 0 and 1, and have names.
     Raises DataError if a dtype, shape, length or label does not fit.
     """
     image = _checked_image("image", image)
@@ -131,17 +146,25 @@ def from_arrays(
         raise DataError(f"{len(classes)} class names but no labels")
     if highest >= len(classes):
         raise DataError(f"label {highest} but only {len(classes)} class names; labels start at 0")
-    tested = "" if test_image is None else fingerprint(test_image, test_label)
-    digest = fingerprint(image, label)
-    return Images(name, image, label, test_image, test_label, classes, digest, note, resizer, tested)
+    attributes = tuple(str(a) for a in attributes)
+    attribute = _checked_attribute("attribute", attribute, len(image), attributes)
+    test_n = 0 if test_image is None else len(test_image)
+    test_attribute = _checked_attribute("test_attribute", test_attribute, test_n, attributes)
+    if test_image is not None and (attribute is None) != (test_attribute is None):
+        raise DataError("only one of the training and test images has attributes; give both or neither")
+    tested = "" if test_image is None else fingerprint(test_image, test_label, test_attribute)
+    digest = fingerprint(image, label, attribute)
+    told = (attribute, test_attribute, attributes)
+    return Images(name, image, label, test_image, test_label, classes, digest, note, resizer, tested, *told)
 
 
 def npz(path: str | Path) -> Images:
     """The data set in an .npz file, read without pickle.
 
     Keys: ``image`` uint8 [n, height, width] or [n, height, width, channel]; optional ``label``
-    (integers [n] from 0), ``test_image`` and ``test_label`` (the same), ``classes`` (strings),
-    ``name`` (how results call it, default the file's stem) and ``note``.
+    (integers [n] from 0), ``attribute`` (0 or 1, [n, names]), ``test_image``, ``test_label`` and
+    ``test_attribute`` (the same), ``classes`` and ``attributes`` (strings), ``name`` (how results call it, default
+    the file's stem) and ``note``.
     Raises DataError if the file is missing or no .npz, or a key is missing, unknown or ill-formed.
     """
     path = Path(path)
@@ -169,8 +192,11 @@ def npz(path: str | Path) -> Images:
             content.get("label"),
             content.get("test_image"),
             content.get("test_label"),
-            classes=[str(c) for c in np.atleast_1d(content["classes"])] if "classes" in content else (),
+            classes=np.atleast_1d(content.get("classes", ())).tolist(),
             note=str(content.get("note", "")),
+            attribute=content.get("attribute"),
+            test_attribute=content.get("test_attribute"),
+            attributes=np.atleast_1d(content.get("attributes", ())).tolist(),
         )
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
@@ -186,7 +212,8 @@ def in_parts(images: np.ndarray | Lazy, rows: int = 500) -> Iterator[np.ndarray]
 
 
 def batches(images: Images, batch_size: int, seed: int, flip: bool = False) -> DeviceSource | HostSource:
-    """Training batches: ``image`` float32 [batch, h, w, c] in [-1, 1], ``index`` int32, ``label`` int32 if labelled.
+    """Training batches: ``image`` float32 [batch, h, w, c] in [-1, 1], ``index`` int32, and where the images have
+    them ``label`` int32 [batch] and ``attribute`` uint8 [batch, attributes].
 
     Images in memory give a `DeviceSource`, whose order follows from the run's data key; lazy ones a
     `HostSource`, whose order follows from `seed`. Both visit every image once an epoch, in a new
@@ -203,17 +230,15 @@ def batches(images: Images, batch_size: int, seed: int, flip: bool = False) -> D
         return {**raw, "image": image}
 
     if isinstance(images.image, Lazy):
-        lazy, labels = images.image, images.label
+        lazy, said = images.image, _said(images)
 
         def read(index: Any) -> dict[str, Any]:
             element: dict[str, Any] = {"image": lazy[int(index)], "index": np.int32(index)}
-            return element if labels is None else {**element, "label": labels[int(index)]}
+            return {**element, **{name: one[int(index)] for name, one in said.items()}}
 
         return HostSource(stream(n, read, seed).batch(batch_size), finish, batch_size)
 
-    arrays = {"image": images.image}
-    if images.label is not None:
-        arrays["label"] = images.label
+    arrays = {"image": images.image, **_said(images)}
 
     def batch(arrays: Mapping[str, Array], key: Key, step: Array) -> Batch:
         index = shuffled_indices(key, step, batch_size, n)
@@ -221,6 +246,11 @@ def batches(images: Images, batch_size: int, seed: int, flip: bool = False) -> D
         return finish({**raw, "index": index}, key, step)
 
     return DeviceSource(arrays, batch, batch_size)
+
+
+def _said(images: Images) -> dict[str, np.ndarray]:
+    """What is said of each training image, by the name that it has in a batch."""
+    return {name: one for name in ("label", "attribute") if (one := getattr(images, name)) is not None}
 
 
 def flips(key: Key, step: Array, batch_size: int) -> Array:
@@ -249,6 +279,25 @@ def _checked_image(what: str, image: Any) -> np.ndarray:
     if 0 in image.shape:
         raise DataError(f"{what} is empty: {_by(image.shape)}")
     return np.ascontiguousarray(image)
+
+
+def _checked_attribute(what: str, attribute: Any, n: int, names: tuple[str, ...]) -> np.ndarray | None:
+    if attribute is None:
+        if names and what == "attribute":
+            raise DataError(f"names of attributes ({listed(names)}) but no attribute, 0 or 1 [n, {len(names)}]")
+        return None
+    attribute = np.asarray(attribute)
+    if attribute.ndim != 2 or not (attribute.dtype == bool or np.issubdtype(attribute.dtype, np.integer)):
+        raise DataError(f"{what} is {attribute.dtype} {_by(attribute.shape)}; it must be 0 and 1, [n, attributes]")
+    if attribute.shape != (n, len(names)):
+        raise DataError(
+            f"{what} is {_by(attribute.shape)} for {n} images and {len(names)} names; attributes holds the names"
+        )
+    if len(set(names)) < len(names):
+        raise DataError(f"two attributes have one name among {listed(names)}")
+    if not np.isin(attribute, (0, 1)).all():
+        raise DataError(f"{what} holds {attribute.min()} to {attribute.max()}; it must be 0 and 1")
+    return attribute.astype(np.uint8)
 
 
 def _checked_label(what: str, label: Any, n: int) -> np.ndarray | None:

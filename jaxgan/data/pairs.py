@@ -225,34 +225,57 @@ def joined(a: Images, b: Images, size: int | None = None, resizer: str = "lanczo
 def only(images: Images, which: str | int) -> Images:
     """The pictures of one class, by its name or its number: training and test part, unlabelled from then on.
 
-    DataError if there is no such class, or no training picture of it.
+    Or those that have an attribute, by its name, or have it not, by ``not-NAME``; classes go before.
+    DataError if there is no such class or attribute, or no training picture of it.
     """
-    if images.label is None:
+    if images.label is None and not images.attributes:
         raise DataError(f"{images.name} is unlabelled: it has no class '{which}'")
-    names, asked = images.classes, str(which)
-    folded = [name.casefold() for name in names]
-    if asked in names:
-        k = names.index(asked)
-    elif folded.count(asked.casefold()) == 1:
-        k = folded.index(asked.casefold())
-    elif asked.isdecimal() and int(asked) < len(names):
-        k = int(asked)
-    else:
-        raise DataError(f"{images.name} has no class '{which}'; it has {plain.listed(names)}, numbered from 0")
+    what, chosen, test_chosen = _members(images, str(which))
 
-    def part(image: Pixels, label: np.ndarray, before: str) -> tuple[Pixels | None, str]:
-        index = np.flatnonzero(label == k)
-        chosen = _chosen(image, index) if len(index) else None
-        return chosen, identity(chosen, None, None, before, f"class {k}")
+    def part(image: Pixels, member: np.ndarray, before: str) -> tuple[Pixels | None, str]:
+        index = np.flatnonzero(member)
+        kept = _chosen(image, index) if len(index) else None
+        return kept, identity(kept, None, None, before, what)
 
-    image, digest = part(images.image, images.label, images.fingerprint)
+    image, digest = part(images.image, chosen, images.fingerprint)
+    name = what.partition(" ")[2]
     if image is None:
-        raise DataError(f"{images.name} has no training picture of class '{names[k]}'")
+        raise DataError(f"{images.name} has no training picture of '{name}'")
     test_image, tested = None, ""
-    if images.test_image is not None and images.test_label is not None:
-        test_image, tested = part(images.test_image, images.test_label, images.test_fingerprint)
-    name = _plain_name(f"{images.name}-{names[k]}")
+    if images.test_image is not None and test_chosen is not None:
+        test_image, tested = part(images.test_image, test_chosen, images.test_fingerprint)
+    name = _plain_name(f"{images.name}-{name}")
     return Images(name, image, None, test_image, None, (), digest, images.note, images.resizer, tested)
+
+
+def _members(images: Images, which: str) -> tuple[str, np.ndarray, np.ndarray | None]:
+    """("class NAME" or "attribute NAME", which training images are meant: bool [n], and which test images)."""
+
+    def equal(values: np.ndarray | None, wanted: int) -> np.ndarray | None:
+        return None if values is None else values == wanted
+
+    label, classes, attributes = images.label, images.classes, images.attributes
+    folded = [name.casefold() for name in classes]
+    k = None
+    if which in classes:
+        k = classes.index(which)
+    elif folded.count(which.casefold()) == 1:
+        k = folded.index(which.casefold())
+    elif which.isdecimal() and int(which) < len(classes):
+        k = int(which)
+    if k is not None and label is not None:
+        return f"class {classes[k]}", label == k, equal(images.test_label, k)
+    name, wanted = (which, 1) if which in attributes else (which.removeprefix("not-"), 0)
+    if name in attributes and images.attribute is not None:
+        k, told = attributes.index(name), images.test_attribute
+        return (
+            f"attribute {which}",
+            images.attribute[:, k] == wanted,
+            equal(None if told is None else told[:, k], wanted),
+        )
+    there = [f"it has {plain.listed(classes)}, numbered from 0"] if classes else []
+    there += [f"{'and ' if there else 'it has '}the attributes {plain.listed(attributes)}"] if attributes else []
+    raise DataError(f"{images.name} has no class '{which}'; {', '.join(there)}")
 
 
 def pair_batches(

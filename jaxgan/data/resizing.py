@@ -41,13 +41,14 @@ def resized(images: Images, size: int, resizer: str = "lanczos") -> Images:
     image = change(images.image)
     test_image = None if images.test_image is None else change(images.test_image)
 
-    def identity(part: np.ndarray | Lazy, label: np.ndarray | None, before: str) -> str:
+    def identity(part: np.ndarray | Lazy, label: np.ndarray | None, attribute: np.ndarray | None, before: str) -> str:
         if isinstance(part, np.ndarray):
-            return fingerprint(part, label)
+            return fingerprint(part, label, attribute)
         return before and hashlib.sha256(f"{before} {size} {used}".encode()).hexdigest()
 
-    digest = identity(image, images.label, images.fingerprint)
-    tested = "" if test_image is None else identity(test_image, images.test_label, images.test_fingerprint)
+    digest, tested = identity(image, images.label, images.attribute, images.fingerprint), ""
+    if test_image is not None:
+        tested = identity(test_image, images.test_label, images.test_attribute, images.test_fingerprint)
     return replace(
         images, image=image, test_image=test_image, fingerprint=digest, resizer=used, test_fingerprint=tested
     )

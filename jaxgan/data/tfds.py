@@ -254,6 +254,7 @@ def _read(
         )
     image_key, shape = _image_feature(found, features)
     label_key = None if splits else _label_feature(features)
+    attributes_key, attributes = (None, ()) if splits else _attributes_feature(features)
     counts = _counts(information)
     train, test = _parts(found, counts, *(splits or ("train", "test")))
     height, width, channels = (int(d) if int(d) > 0 else None for d in shape)
@@ -281,12 +282,12 @@ def _read(
     def read_all() -> dict[str, np.ndarray]:
         content: dict[str, np.ndarray] = {}
         for prefix, split in (("", train), ("test_", test)):
-            if split is None or (lazy and label_key is None):
+            if split is None or (lazy and label_key is None and attributes_key is None):
                 continue
             source = open_source(split, skip_images=lazy)
             n = len(source)
             image = np.empty((0 if lazy else n, side, side, planes), np.uint8)
-            label = np.zeros(n, np.int32)
+            label, attribute = np.zeros(n, np.int32), np.zeros((n, len(attributes)), np.uint8)
             with quiet():
                 for start in range(0, n, CHUNK):
                     rows = list(range(start, min(start + CHUNK, n)))
@@ -295,24 +296,30 @@ def _read(
                             image[row] = pixels(example)
                         if label_key:
                             label[row] = example[label_key]
+                        if attributes_key:
+                            attribute[row] = [example[attributes_key][name] for name in attributes]
             if not lazy:
                 content[prefix + "image"] = image
             if label_key:
                 content[prefix + "label"] = label
                 content["classes"] = np.array(source.dataset_info.features[label_key].names)
+            if attributes_key:
+                content[prefix + "attribute"] = attribute
         return content
 
     shaped = "" if lazy or fits else f"-{side}-{resizer}"
     named = f"-{train}" if splits else ""
-    copy = found.path.with_name(f"{'labels' if lazy else 'decoded'}-{found.version}{named}{shaped}.npz")
+    said = "-attributes" if attributes_key else ""
+    copy = found.path.with_name(f"{'labels' if lazy else 'decoded'}-{found.version}{named}{said}{shaped}.npz")
     content = _cached(copy, _identity(found), read_all)
     classes = tuple(str(c) for c in content.get("classes", ()))
     label, test_label = content.get("label"), content.get("test_label")
     if test_label is not None and test_label.min() < 0:  # how TFDS marks test parts whose labels are secret
         note, test, test_label = f"the {test} split has no labels and is left out", None, None
+    told = (content.get("attribute"), content.get("test_attribute") if test else None, attributes)
     if not lazy:
         test_image = content.get("test_image") if test else None
-        return from_arrays(found.name, content["image"], label, test_image, test_label, classes, note, used)
+        return from_arrays(found.name, content["image"], label, test_image, test_label, classes, note, used, *told)
 
     def lazily(split: str) -> Lazy:
         source = open_source(split)
@@ -323,7 +330,7 @@ def _read(
     identity = f"{found.name} {found.version} {sorted(counts.items())} {side} {used}{named}"
     digest = hashlib.sha256(identity.encode()).hexdigest()
     test_lazy = lazily(test) if test else None
-    return Images(found.name, lazily(train), label, test_lazy, test_label, classes, digest, note, used)
+    return Images(found.name, lazily(train), label, test_lazy, test_label, classes, digest, note, used, "", *told)
 
 
 def _image_feature(found: Prepared, features: Mapping[str, Any]) -> tuple[str, list[str]]:
@@ -342,6 +349,23 @@ def _label_feature(features: Mapping[str, Any]) -> str | None:
     described = features.get("featuresDict", {}).get("features", {})
     labels = [key for key, feature in described.items() if "classLabel" in feature]
     return "label" if "label" in labels else labels[0] if len(labels) == 1 else None
+
+
+def _attributes_feature(features: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
+    """The one feature that is a dictionary of booleans, such as celeb_a's, and its names; else None and no names."""
+    described = features.get("featuresDict", {}).get("features", {})
+    groups = {
+        key: feature["featuresDict"].get("features", {})
+        for key, feature in described.items()
+        if "featuresDict" in feature
+    }
+    told = [
+        key
+        for key, inner in groups.items()
+        if inner and all(one.get("tensor", {}).get("dtype") == "bool" for one in inner.values())
+    ]
+    # sorted: their order in the file is not that of the builder, nor the same every time
+    return (told[0], tuple(sorted(groups[told[0]]))) if len(told) == 1 else (None, ())
 
 
 def _parts(found: Prepared, counts: Mapping[str, int], train: str, test: str) -> tuple[str, str | None]:

@@ -45,7 +45,8 @@ def describe(data: Data) -> dict[str, Any]:
     if isinstance(data, Pairs):
         shapes = {"source_shape": list(data.source_size), "target_shape": list(data.target_size)}
         return {"kind": "pairs", **said, **shapes, **_counts(data.target, data.test_target)}
-    return {"kind": "images", **said, "shape": list(data.size), **_counts(data.image, data.test_image)}
+    told = {"attributes": list(data.attributes)} if data.attributes else {}
+    return {"kind": "images", **said, **told, "shape": list(data.size), **_counts(data.image, data.test_image)}
 
 
 def recall(description: Mapping[str, Any]) -> Data:
@@ -68,7 +69,10 @@ def recall(description: Mapping[str, Any]) -> Data:
     if kind == "pairs":
         source, target = no("source_shape"), no("target_shape")
         return Pairs(name, source, target, label, None, None, None, classes, fingerprint, note, resizer)
-    return Images(name, no("shape"), label, None, None, classes, fingerprint, note, resizer)
+    attributes = tuple(description.get("attributes", ()))
+    attribute = np.zeros((0, len(attributes)), np.uint8) if attributes else None
+    told = (attribute, None, attributes)
+    return Images(name, no("shape"), label, None, None, classes, fingerprint, note, resizer, "", *told)
 
 
 def need_images(data: Data) -> Images:

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxgan.data import folders, images
+from jaxgan.data.images import Lazy
 from jaxgan.data.source import DeviceSource, HostSource
 from tests.data.files import noise, refused
 
@@ -134,3 +137,51 @@ def test_flips_mirror_about_half_anew_each_step():
 def test_batch_size_is_checked():
     with pytest.raises(ValueError, match="batch_size"):
         images.batches(images.from_arrays("x", noise(3, 4, 4)), 0, seed=0)
+
+
+# --- attributes
+
+HAS = np.array([[1, 0], [0, 0], [1, 1], [0, 1], [1, 0]])
+
+
+def test_npz_holds_attributes(tmp_path):
+    arrays = {"image": noise(5, 8, 8), "attribute": HAS, "attributes": np.array(["Male", "Young"])}
+    np.savez(tmp_path / "faces.npz", **arrays, test_image=noise(2, 8, 8), test_attribute=HAS[1:3] == 1)
+    data = images.npz(tmp_path / "faces.npz")
+    assert data.attributes == ("Male", "Young") and data.attribute.dtype == np.uint8 and data.num_classes == 0
+    np.testing.assert_array_equal(data.attribute, HAS)
+    np.testing.assert_array_equal(data.test_attribute, HAS[1:3])
+    plain = images.from_arrays("faces", arrays["image"])
+    assert len({data.fingerprint, plain.fingerprint, images.fingerprint(data.image, None, 1 - HAS)}) == 3
+    assert plain.attribute is None and plain.attributes == ()
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"attribute": HAS}, ("2", "0 names")),
+        ({"attribute": HAS, "attributes": ["a", "b", "c"]}, ("[5, 2]", "3 names")),
+        ({"attribute": HAS[:4], "attributes": ["a", "b"]}, ("[4, 2]", "5 images")),
+        ({"attribute": HAS[:, 0], "attributes": ["a"]}, ("[5]", "[n, attributes]")),
+        ({"attribute": HAS / 2, "attributes": ["a", "b"]}, ("float64",)),
+        ({"attribute": 2 * HAS - 1, "attributes": ["a", "b"]}, ("-1 to 1", "0 and 1")),
+        ({"attribute": HAS, "attributes": ["a", "a"]}, ("two attributes have one name",)),
+        ({"attributes": ["a"]}, ("'a'", "no attribute")),
+        ({"attribute": HAS, "attributes": ["a", "b"], "test_image": HAS[:, None, :].astype(np.uint8)}, ("only one",)),
+    ],
+)
+def test_attributes_that_do_not_fit_are_explained(told, words):
+    refused(lambda: images.from_arrays("faces", np.zeros((5, 1, 2), np.uint8), **told), *words)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_batches_hold_the_attributes_of_their_images(lazy):
+    image = np.arange(5, dtype=np.uint8)[:, None, None, None].repeat(8, 1).repeat(8, 2)
+    data = images.from_arrays("faces", image, attribute=HAS, attributes=["a", "b"])
+    if lazy:
+        data = replace(data, image=Lazy(lambda i: image[i], image.shape))
+    source = images.batches(data, 3, seed=1)
+    arrays = source.arrays if isinstance(source, DeviceSource) else source.dataset[0]
+    batch = source.batch(arrays, jax.random.key(0), jnp.asarray(0))
+    assert set(batch) == {"image", "index", "attribute"} and batch["attribute"].shape == (3, 2)
+    np.testing.assert_array_equal(batch["attribute"], HAS[np.asarray(batch["index"])])

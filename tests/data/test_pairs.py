@@ -183,6 +183,25 @@ def test_names_of_classes_go_before_numbers():
     refused(lambda: pairs.only(absent, "d"), "no training picture", "'d'")
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_only_those_with_an_attribute_or_without_it_are_left(lazy):
+    has, test_has = np.array([[1, 0], [0, 1], [1, 1], [0, 0]]), np.array([[0, 1], [1, 1]])
+    told = {"attribute": has, "test_attribute": test_has, "attributes": ["Male", "2"]}
+    faces = images.from_arrays("faces", noise(4, 8, 8), test_image=noise(2, 8, 8), **told)
+    data = lazily(faces) if lazy else faces
+    male, other = pairs.only(data, "Male"), pairs.only(data, "not-Male")
+    assert (male.name, other.name) == ("faces-Male", "faces-not-Male") and male.attribute is None
+    np.testing.assert_array_equal(in_memory(male.image), faces.image[[0, 2]])
+    np.testing.assert_array_equal(in_memory(other.image), faces.image[[1, 3]])
+    np.testing.assert_array_equal(in_memory(other.test_image), faces.test_image[[0]])
+    assert len({male.fingerprint, other.fingerprint, faces.fingerprint}) == 3
+    refused(lambda: pairs.only(data, "not-Bald"), "no class 'not-Bald'", "the attributes 'Male', '2'")
+    # a class of that name goes before
+    both = images.from_arrays("faces", noise(4, 8, 8), [0, 1, 2, 2], attribute=has, attributes=["Male", "2"])
+    np.testing.assert_array_equal(pairs.only(both, "2").image, both.image[2:])
+    refused(lambda: pairs.only(both, "x"), "'0', '1', '2', numbered from 0, and the attributes 'Male', '2'")
+
+
 # --- batches
 
 

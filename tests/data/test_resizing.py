@@ -14,6 +14,11 @@ def test_resized_changes_size_and_fingerprint(tmp_path):
     np.testing.assert_allclose(small.image, expected, atol=1.0)
     assert small.fingerprint != data.fingerprint
     assert resized(small, 6) is small
+    told = {"attribute": [[1], [0], [0], [1]], "test_attribute": [[1], [1]], "attributes": ["Male"]}
+    faces = resized(from_arrays("x", data.image, test_image=data.test_image, **told), 6, "box")
+    assert faces.attribute.ravel().tolist() == [1, 0, 0, 1] and faces.attributes == ("Male",)
+    unsaid = resized(from_arrays("x", data.image, test_image=data.test_image), 6, "box")
+    assert faces.fingerprint != unsaid.fingerprint and faces.test_fingerprint != unsaid.test_fingerprint
     refused(lambda: resized(data, 6, "cubic"), "'cubic'")
     refused(lambda: resized(data, 0), "size 0")
 

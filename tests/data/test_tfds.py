@@ -327,7 +327,9 @@ def test_other_sets_need_tensorflow_only_to_be_prepared(tmp_path, monkeypatch):
     refused(lambda: tfds.load("celeb_a", tmp_path), "celeb_a", "needs TensorFlow", "pip install 'jaxgan[tf]'")
 
 
-def make_set(data_dir: Path, shape: tuple, sizes: list[tuple], splits: tuple[str, ...], label: bool) -> None:
+def make_set(
+    data_dir: Path, shape: tuple, sizes: list[tuple], splits: tuple[str, ...], label: bool, has: tuple[str, ...] = ()
+) -> None:
     import tensorflow_datasets
     from PIL import Image
 
@@ -339,6 +341,9 @@ def make_set(data_dir: Path, shape: tuple, sizes: list[tuple], splits: tuple[str
             features = {"picture": tensorflow_datasets.features.Image(shape=shape)}
             if label:
                 features["kind"] = tensorflow_datasets.features.ClassLabel(names=["x", "y"])
+            if has:
+                features["attributes"] = dict.fromkeys(has, np.bool_)
+                features["landmarks"] = {"left": np.int64}
             return tensorflow_datasets.core.DatasetInfo(
                 builder=self, features=tensorflow_datasets.features.FeaturesDict(features)
             )
@@ -350,6 +355,9 @@ def make_set(data_dir: Path, shape: tuple, sizes: list[tuple], splits: tuple[str
             for i, (height, width) in enumerate(sizes):
                 pixels = np.full((height, width, 3), i, np.uint8)
                 example = {"picture": Image.fromarray(pixels)}
+                if has:
+                    example["attributes"] = {name: bool(i >> k & 1) for k, name in enumerate(has)}
+                    example["landmarks"] = {"left": i}
                 yield i, {**example, "kind": i % 2} if label else example
 
     with tfds.quiet():
@@ -376,6 +384,19 @@ def test_a_set_with_one_split_and_no_labels(tmp_path):
     assert data.label is None and data.classes == () and data.test_image is None and data.resizer == "none"
     assert len(tfds.load("foreign", tmp_path, limit_bytes=0).image) == 3
     assert tfds.prepared(tmp_path)[0][:2] == ("foreign", "2.1.0")
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_attributes_are_a_dictionary_of_booleans(tmp_path, lazy):
+    make_set(tmp_path, (8, 8, 3), [(8, 8)] * 4, ("train", "test"), label=False, has=("Young", "Male"))
+    for _ in range(2):  # the second from the decoded copy
+        data = tfds.load("foreign", tmp_path, limit_bytes=0 if lazy else 10**6)
+        assert data.attributes == ("Male", "Young") and data.label is None
+        for image, attribute in ((data.image, data.attribute), (data.test_image, data.test_attribute)):
+            number = np.array([image[i][0, 0, 0] for i in range(4)])
+            assert sorted(number) == [0, 1, 2, 3]
+            # enumerated as Young, Male
+            np.testing.assert_array_equal(attribute, np.stack([number >> 1 & 1, number & 1], axis=1))
 
 
 def test_prepared_sets_that_cannot_be_read_are_explained(tmp_path, prepared_digits):

@@ -20,6 +20,9 @@ def blobs(**changes) -> Images:
 
 KINDS = {
     "images": blobs,
+    "attributes": lambda: blobs(
+        attribute=np.ones((9, 2), int), test_attribute=np.zeros((4, 2), int), attributes=["Male", "Young"]
+    ),
     "pairs": lambda: pairs.aligned(blobs(note="few", resizer="box"), "grey"),
     "small sources": lambda: pairs.aligned(blobs(), "low_resolution"),
     "unpaired": lambda: pairs.unpaired(pairs.aligned(blobs(), "canny")),
@@ -53,7 +56,9 @@ def test_a_description_recalls_everything_but_the_examples(kind):
         assert (one.label is None) == (other.label is None)
 
     if isinstance(data, Images):
-        same(data, empty, ("size",), ("image",))
+        same(data, empty, ("size", "attributes"), ("image",))
+        assert (empty.attribute is None) == (data.attribute is None)
+        assert empty.attribute is None or empty.attribute.shape == (0, 2)
         assert (described["n_train"], described["n_test"]) == (9, 4)
     elif isinstance(data, Pairs):
         same(data, empty, ("source_size", "target_size", "factor"), ("source", "target"))
