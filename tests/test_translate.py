@@ -101,7 +101,9 @@ def test_mistakes_are_one_line(run: Path, tmp_path: Path) -> None:
         (["train", "cyclegan", "--packing", "2"], "would mix them"),
         (["train", "cyclegan", "--replay", "100"], "--pool keeps old fakes"),
         (["train", "cyclegan", "--task", "low_resolution"], "one size"),
-        (["train", "stargan", "--data", "china"], "translates between classes"),
+        (["train", "stargan", "--data", "china"], "translates between classes, and china has 0: give --attributes"),
+        (["train", "stargan", "--attributes", "bald"], "digits has no attributes of its own, and measured are thick"),
+        (["train", "stargan", "--attributes", "thick", "--augmentation", "ada"], "choose --loss non_saturating"),
         (["train", "srgan", "--minibatch", "deviation"], "their own layers"),
         (["train", "stargan", "--spectral-norm", "both"], "choose --spectral-norm discriminator"),
         (["train", "cyclegan", "--loss", "relativistic_average"], "would mix them"),
@@ -139,3 +141,27 @@ def test_the_other_way_is_the_other_net(tmp_path: Path) -> None:
     last = [row for row in rows if row.get("evaluation") == "translation"][-1]
     assert {"frechet_distance_ab", "frechet_distance_ba", "cycle_l1", "l1", "sharpness"} <= set(last)
     assert last["frechet_distance"] == pytest.approx((last["frechet_distance_ab"] + last["frechet_distance_ba"]) / 2)
+
+
+def test_stargan_of_attributes_is_trained_resumed_and_asked_by_name(tmp_path: Path) -> None:
+    flags = [*TINY, "--blocks", "1", "--attributes", "thick/thin", "slanted-right", "--save-every", "2"]
+    for name in ("whole", "cut"):
+        done = call("train", "stargan", "--steps", 4, "--outdir", tmp_path, "--name", name, *flags)
+        assert done.status == 0, done.err
+    shutil.rmtree(tmp_path / "cut" / "checkpoints" / "00000004")
+    assert call("resume", tmp_path / "cut").status == 0
+    one, other = (Checkpoints(tmp_path / name / "checkpoints").restore_arrays(None)[1] for name in ("whole", "cut"))
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, other[name], err_msg=name)
+    rows = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
+    (measured,) = [row for row in rows if row.get("evaluation") == "translation"]
+    assert 0 <= measured["others_kept"] <= 1 and measured["features"] == "measured"
+    file, made = picture(tmp_path / "p.png", 20, 13), {}
+    for way in ("thin", "not-slanted-right"):
+        done = call("translate", tmp_path / "whole", file, "--to", way, "--out", tmp_path / way)
+        assert done.status == 0, done.err
+        made[way] = np.asarray(Image.open(tmp_path / way / "p.png"))
+        assert made[way].shape == (20, 13)
+    assert (made["thin"] != made["not-slanted-right"]).any()
+    done = call("translate", tmp_path / "whole", file, "--to", "not-thin")
+    assert done.status == 2 and "translates to thick, thin, slanted-right, not-slanted-right" in done.err

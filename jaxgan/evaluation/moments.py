@@ -6,6 +6,8 @@ The attributes are those of Morpho-MNIST (Castro et al. 2019, arXiv 1809.10780, 
 a skeleton of the enlarged binary image; these are sums over pixels, so that they run inside a compiled program.
 """
 
+from collections.abc import Callable, Mapping
+
 import jax.numpy as jnp
 
 from jaxgan.arrays import Array
@@ -101,3 +103,20 @@ def _strongest_around(padded: Array) -> Array:
 def _ratio(a: Array, b: Array) -> Array:
     """a / b, and 0 where b is not above 0."""
     return jnp.where(b > 1e-6, a / jnp.where(b > 1e-6, b, 1.0), 0.0)
+
+
+SCORES: Mapping[str, Callable[[Array], Array]] = {
+    "thickness": thickness,
+    "slant": slant,
+    "width": width,
+    "mass": mass,
+}
+ATTRIBUTES: Mapping[str, tuple[str, int]] = {
+    "thick": ("thickness", 1),
+    "thin": ("thickness", -1),
+    "slanted-right": ("slant", 1),
+    "slanted-left": ("slant", -1),
+    "wide": ("width", 1),
+    "narrow": ("width", -1),
+}
+"""The score that an attribute is an end of, and which end."""

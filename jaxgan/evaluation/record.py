@@ -43,6 +43,8 @@ HIGHER_IS_BETTER = frozenset(
         "recall",
         "coverage",
         "accuracy",
+        "others_kept",
+        "class_kept",
         "agreement",
         "classification_accuracy",
         "psnr",

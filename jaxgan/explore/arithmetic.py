@@ -12,7 +12,8 @@ import numpy as np
 from jaxgan.arrays import to_uint8
 from jaxgan.config import RequestError
 from jaxgan.directions import mean_difference, random_directions
-from jaxgan.explore.space import ATTRIBUTES, Explorer, find_class
+from jaxgan.evaluation.moments import ATTRIBUTES
+from jaxgan.explore.space import Explorer, find_class
 from jaxgan.recipes import pictures
 from jaxgan.recipes.folder import Run
 from jaxgan.training.log import write_picture

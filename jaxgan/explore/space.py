@@ -11,28 +11,13 @@ import numpy as np
 from jaxgan.arrays import Array, Key
 from jaxgan.config import RequestError
 from jaxgan.data.images import Images
-from jaxgan.evaluation import moments
 from jaxgan.evaluation.features import FeatureNet, probabilities
+from jaxgan.evaluation.moments import ATTRIBUTES, SCORES
 from jaxgan.game import State
 from jaxgan.recipes.dataset import open_data
 from jaxgan.recipes.feature_nets import feature_net
 from jaxgan.recipes.folder import Run, check_unchanged
 
-SCORES: dict[str, Callable[[Array], Array]] = {
-    "thickness": moments.thickness,
-    "slant": moments.slant,
-    "width": moments.width,
-    "mass": moments.mass,
-}
-ATTRIBUTES = {
-    "thick": ("thickness", 1),
-    "thin": ("thickness", -1),
-    "slanted-right": ("slant", 1),
-    "slanted-left": ("slant", -1),
-    "wide": ("width", 1),
-    "narrow": ("width", -1),
-}
-"""The moment that an attribute is an end of, and which end."""
 BATCH = 250
 
 

@@ -59,6 +59,13 @@ def back(r: Round) -> tuple[Array, ...]:
     return r.made, r.condition
 
 
+def itself(r: Round) -> tuple[Array, ...]:
+    """The example, and its own domain: nothing is to change."""
+    if r.condition is None:
+        raise ValueError("what is to stay as it is needs a condition: the domains")
+    return r.example, r.condition
+
+
 def content(weight: Weight, features: Callable[[Array], Array]) -> Term:
     """``weight * mean (features(example) - features(made))^2``, over examples and features.
 

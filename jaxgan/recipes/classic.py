@@ -84,14 +84,15 @@ def classic_game(
     """The game of two nets under `rules`; `shape` is that of one example. Rules that do not go together are refused.
 
     num_classes: 0, or the generator takes the label as a second input, and so does D with `tell_discriminator`.
-    given: see `two_player`: of a generator that translates, without a prior. condition: the batch key of the picture
-        that D is told then; by default the label. pool: of old fakes, where the system has one of its own.
+    given: see `two_player`: of a generator that translates, without a prior. condition: the batch key of what D is
+        told then, the picture that another was made from, or with `tell_discriminator` false of what its heads tell,
+        attributes; by default the label. pool: of old fakes, where the system has one of its own.
     told_by_step: see `two_player`. coupled_penalties: gradient penalties of a D that couples the batch are those of
         the sum of its logits, as in systems that are published so, and not refused.
     """
-    pictured = condition is not None
+    pictured = condition is not None and tell_discriminator
     setting = Setting(
-        pictured or num_classes > 0,
+        condition is not None or num_classes > 0,
         observation != "point",
         tell_discriminator,
         bool(heads.nets),

@@ -95,7 +95,7 @@ def pair_evaluation(pairs: Pairs, options: Options, translate: Translate) -> Eva
         if told is not None and judge().classify is not None:
             for name, images in (("accuracy", made), ("accuracy_of_targets", right)):
                 found[name] = accuracy(judge(), images, told)
-        return found | said(judge(), pairs.name, n, tested, pairs.note)
+        return found | said(judge().name, judge().identity, pairs.name, n, tested, pairs.note)
 
     return evaluate
 
@@ -110,10 +110,10 @@ def accuracy(judge: FeatureNet, images: np.ndarray, label: np.ndarray) -> float:
     return float(np.mean(probabilities(judge, images).argmax(axis=-1) == label))
 
 
-def said(judge: FeatureNet, name: str, n: int, tested: bool, note: str) -> dict[str, Any]:
-    """How an evaluation was made."""
+def said(features: str, identity: str, name: str, n: int, tested: bool, note: str) -> dict[str, Any]:
+    """How an evaluation was made: by which feature net, of which identity, on how many pictures of which set."""
     row: dict[str, Any] = {"n_real": n, "n_fake": n, "split": "test" if tested else "train", "reference": name}
-    row |= {"features": judge.name, "features_hash": judge.identity[:16]}
+    row |= {"features": features, "features_hash": identity[:16]}
     return row | ({"note": note} if note else {})
 
 
@@ -153,9 +153,11 @@ def domain_evaluation(domains: Domains, options: Options, to_b: Translate, to_a:
             found |= {f"{name}_{way}": value for name, value in row.items()}
         shared = [name.removesuffix("_ab") for name in found if name.endswith("_ab")]
         means = {name: float(np.mean([found[f"{name}_{way}"] for way in ways])) for name in shared}
-        tested = _tested(domains.a) and _tested(domains.b)
+        tested = has_test(domains.a) and has_test(domains.b)
         n_fake, n_real = (min(options.evaluate_samples, len(_held_out(one)[0])) for one in (domains.a, domains.b))
-        return means | found | said(judges["b"](), domains.name, n_fake, tested, domains.note) | {"n_real": n_real}
+        judge = judges["b"]()
+        how = said(judge.name, judge.identity, domains.name, n_fake, tested, domains.note)
+        return means | found | how | {"n_real": n_real}
 
     return evaluate
 
@@ -201,15 +203,16 @@ def of_direction(
 
 def _held_out(images: Images) -> tuple[Any, Any]:
     """(pictures, labels or None) of the test part, or of the training part where that is too small to be measured."""
-    return (images.test_image, images.test_label) if _tested(images) else (images.image, images.label)
+    return (images.test_image, images.test_label) if has_test(images) else (images.image, images.label)
 
 
 def _aligned(domains: Domains) -> bool:
     """Whether picture i of what is measured of a and of b show one thing."""
-    return domains.aligned and _tested(domains.a) and _tested(domains.b)
+    return domains.aligned and has_test(domains.a) and has_test(domains.b)
 
 
-def _tested(images: Images) -> bool:
+def has_test(images: Images) -> bool:
+    """Whether there is a test part that is large enough to be measured (`FEWEST`)."""
     return images.test_image is not None and len(images.test_image) >= FEWEST
 
 
@@ -283,7 +286,7 @@ def class_evaluation(images: Images, options: Options, ways: Mapping[str, Transl
         }
         # a feature net that names no classes says nothing of them
         found |= {"accuracy": float(np.mean(shares or [np.nan])), "accuracy_worst": float(np.min(shares or [np.nan]))}
-        return found | said(judge(), images.name, n, _tested(images), images.note)
+        return found | said(judge().name, judge().identity, images.name, n, has_test(images), images.note)
 
     return evaluate
 

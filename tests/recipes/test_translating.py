@@ -215,7 +215,10 @@ def test_stargan_pays_for_the_domain_that_was_asked_for_and_comes_back_to_its_ow
     # the critic of patches has its penalty, and only that beside
     penalty = game.paid(batch, "discriminator", gradient_penalty_weight=3.0)
     assert penalty > 0.1 and game.paid(batch, gradient_penalty_weight=3.0) == pytest.approx(0, abs=1e-5)
-    weights = {"classification_weight": 1, "cycle_weight": 10, "gradient_penalty_weight": 10}
+    itself = off(game.net("generator", A, jnp.asarray(LABEL)), A)
+    np.testing.assert_allclose(game.paid(batch, identity_weight=2.0), 2 * itself, rtol=1e-4)
+    assert abs(itself - again[0]) > 1e-3 * itself
+    weights = {"classification_weight": 1, "cycle_weight": 10, "identity_weight": 1, "gradient_penalty_weight": 10}
     assert {name: game.state.hyper[name] for name in weights} == weights
 
 
@@ -225,3 +228,79 @@ def test_stargan_asks_for_any_domain_whatever_the_pictures_own():
     assert given is batch["image"]
     # three standard deviations of 26
     assert np.abs(np.bincount(asked, minlength=3) - 1000).max() < 80
+
+
+HAS, ASKED = np.array([[1, 0], [0, 0], [1, 1]], np.uint8), np.array([[0, 1], [1, 1], [1, 0]], np.uint8)
+
+
+def stargan_of_attributes(monkeypatch) -> Played:
+    """Told ASKED, with a classifier whose attributes differ."""
+    monkeypatch.setattr(stargan, "picture_and_attributes", lambda key, batch: (batch["image"], jnp.asarray(ASKED)))
+    rules = replace(stargan.RULES, dynamics="simultaneous", optimizer="sgd", discriminator_steps=1)
+    config = stargan.Config(**SMALL, blocks=1, rules=rules, attributes=("first", "second"))
+    image = some_images().image
+    faces = images.from_arrays(
+        "faces", image, attribute=np.arange(24).reshape(12, 2) % 3 == 0, attributes=("first", "second")
+    )
+    game = Played(stargan.make(config, replace(OPTIONS, features="auto"), faces))
+    head = jax.tree.map(
+        lambda x: jnp.asarray(3 * RANDOM.normal(size=x.shape), x.dtype), game.state.params["classifier"]
+    )
+    game.state = replace(game.state, params={**game.state.params, "classifier": head})
+    return game
+
+
+def logits_of(game: Played, x: jax.Array) -> np.ndarray:
+    (_, features), _ = game.players["discriminator"].net.features(game.of("discriminator"), x)
+    return np.float64(game.net("classifier", features))
+
+
+def test_stargan_pays_for_all_attributes_at_once_and_comes_back_to_its_own(monkeypatch):
+    game = stargan_of_attributes(monkeypatch)
+    batch = {"image": A, "attribute": jnp.asarray(HAS)}
+    made = game.net("generator", A, jnp.asarray(ASKED))
+
+    def surprise(x, attribute):
+        z = logits_of(game, x)
+        return (np.log1p(np.exp(-np.abs(z))) + np.maximum(z, 0) - z * attribute).sum(axis=-1).mean()
+
+    np.testing.assert_allclose(game.paid(batch, classification_weight=0.7), 0.7 * surprise(made, ASKED), rtol=1e-3)
+    of_real = game.paid(batch, "discriminator", classification_weight=0.7)
+    np.testing.assert_allclose(of_real, 0.7 * surprise(A, HAS), rtol=1e-3)
+    assert abs(surprise(made, ASKED) - surprise(made, HAS)) > 0.05
+    again = [off(game.net("generator", made, jnp.asarray(told)), A) for told in (HAS, ASKED)]
+    np.testing.assert_allclose(game.paid(batch, cycle_weight=2.0), 2 * again[0], rtol=1e-4)
+    assert abs(again[0] - again[1]) > 1e-3 * again[0]
+    itself = off(game.net("generator", A, jnp.asarray(HAS)), A)
+    np.testing.assert_allclose(game.paid(batch, identity_weight=2.0), 2 * itself, rtol=1e-4)
+
+
+def test_stargan_changes_one_attribute_and_leaves_the_others_as_d_sees_them(monkeypatch):
+    game = stargan_of_attributes(monkeypatch)
+    # a threshold between the pictures, so that D sees the second attribute in some
+    seen = logits_of(game, A)
+    bias = game.state.params["classifier"]["Dense_0"]["bias"]
+    params = {"Dense_0": {**game.state.params["classifier"]["Dense_0"], "bias": bias - np.median(seen, axis=0) - 1e-4}}
+    game.state = replace(game.state, params={**game.state.params, "classifier": params})
+    has = (logits_of(game, A) > 0).astype(np.float32)
+    assert 0 < has[:, 1].sum() < BATCH
+    ways = game.recipe.translations
+    assert list(ways) == ["first", "not-first", "second", "not-second"]
+    for name, wanted in (("not-first", [0, None]), ("second", [None, 1])):
+        told = np.stack([has[:, k] if v is None else np.full(BATCH, v) for k, v in enumerate(wanted)], axis=1)
+        expected = game.net("generator", A, jnp.asarray(told, jnp.float32))
+        made = ways[name].translate(game.state, A, jax.random.key(0))
+        np.testing.assert_allclose(made, expected, atol=1e-5)
+        other = game.net("generator", A, jnp.asarray(1 - told, jnp.float32))
+        assert off(made, other) > 1e-3
+    # of a size that D does not know
+    large = jnp.repeat(jnp.repeat(A, 2, axis=1), 3, axis=2)
+    assert ways["second"].translate(game.state, large, jax.random.key(0)).shape == (BATCH, 16, 24, 1)
+
+
+def test_stargan_asks_for_attributes_that_another_picture_has():
+    batch = {"image": jnp.zeros((500, 1)), "attribute": jnp.asarray(RANDOM.integers(0, 9, (500, 2)), jnp.uint8)}
+    given, asked = stargan.picture_and_attributes(jax.random.key(0), batch)
+    assert given is batch["image"] and asked.shape == (500, 2)
+    rows, wanted = (sorted(map(tuple, np.asarray(one).tolist())) for one in (batch["attribute"], asked))
+    assert rows == wanted and np.mean((asked == batch["attribute"]).all(axis=1)) < 0.1
