@@ -175,8 +175,8 @@ class Rules:
     """Step size of the generator."""
     discriminator_learning_rate: float = 1e-3
     """Step size of the discriminator."""
-    learning_rate_decay: Literal["none", "linear", "cosine"] = "none"
-    """How both step sizes fall over the run: not at all, or to 0."""
+    learning_rate_decay: Literal["none", "linear", "linear_from_half", "cosine"] = "none"
+    """How both step sizes fall over the run: not at all, or to 0; linear_from_half: from the middle of the run on."""
     beta1: float = 0.5
     """Adam's decay of the first moment; momentum of sgd."""
     beta2: float = 0.99
@@ -261,6 +261,8 @@ def optimizer(rules: Rules, player: Literal["generator", "discriminator"], steps
         rate, momentum = hyper[f"{player}_learning_rate"], hyper["beta1"]
         if rules.learning_rate_decay == "linear":
             rate = rate * (1.0 - step / steps)
+        if rules.learning_rate_decay == "linear_from_half":
+            rate = rate * jnp.minimum(1.0, 2.0 * (1.0 - step / steps))
         if rules.learning_rate_decay == "cosine":
             rate = rate * 0.5 * (1.0 + jnp.cos(jnp.pi * step / steps))
         rate = jnp.maximum(rate, 0.0)

@@ -116,7 +116,7 @@ PRESETS = {
                 discriminator_steps=5,
                 generator_learning_rate=1e-4,
                 discriminator_learning_rate=1e-4,
-                learning_rate_decay="linear",
+                learning_rate_decay="linear_from_half",
                 beta1=0.5,
                 beta2=0.999,
             ),

@@ -27,6 +27,7 @@ from jaxgan.recipes.rules import (
     discriminator_options,
     generator_options,
     numbers,
+    optimizer,
 )
 
 BATCH, STEPS = 8, 3
@@ -88,6 +89,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "generator_learning_rate": {"generator_learning_rate": 5e-3},
     "discriminator_learning_rate": {"discriminator_learning_rate": 5e-3},
     "learning_rate_decay=linear": {"learning_rate_decay": "linear"},
+    "learning_rate_decay=linear_from_half": {"learning_rate_decay": "linear_from_half"},
     "learning_rate_decay=cosine": {"learning_rate_decay": "cosine"},
     "beta1": {"beta1": 0.1},
     "beta2": {"beta2": 0.5},
@@ -288,7 +290,8 @@ def test_all_pairs_that_are_refused_are_those_written_down():
 # one of each kind of loss and penalty stands for the others: they enter the game by the same door
 ALIKE = {name for name in CHANGES if name.startswith("loss=")} - {"loss=wasserstein", "loss=relativistic_average"}
 ALIKE |= set(GRADIENT_PENALTIES) - {"r1_weight", "gradient_penalty_weight"}
-ALIKE |= {"generator_learning_rate", "discriminator_learning_rate", "beta1", "beta2", "learning_rate_decay=linear"}
+ALIKE |= {"generator_learning_rate", "discriminator_learning_rate", "beta1", "beta2"}
+ALIKE |= {"learning_rate_decay=linear", "learning_rate_decay=linear_from_half"}
 ALIKE |= {"augmentation=diffaugment", "ada_target", "ada_images"}
 ALIKE |= {
     "consistency_weight",
@@ -384,3 +387,21 @@ def test_a_number_is_read_from_the_run_and_not_from_the_program(name):
         np.testing.assert_allclose(changed, wanted, rtol=1e-4, atol=1e-5)
     pairs = zip(jax.tree.leaves(results[0]), jax.tree.leaves(results[1]), strict=True)
     assert any(np.abs(a - b).max() > 1e-6 for a, b in pairs)
+
+
+@pytest.mark.parametrize(
+    ("decay", "shares"),
+    [
+        ("none", [1, 1, 1, 1, 1]),
+        ("linear", [1, 0.75, 0.5, 0.25, 0]),
+        ("linear_from_half", [1, 1, 1, 0.5, 0]),
+        ("cosine", [1, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5, 0]),
+    ],
+)
+def test_step_sizes_fall_as_they_are_said_to(decay, shares):
+    rules = Rules(optimizer="sgd", beta1=0.0, learning_rate_decay=decay, discriminator_learning_rate=0.2)
+    chosen = optimizer(rules, "discriminator", 40)
+    state = chosen.init(jnp.ones(2))
+    for step, share in zip((0, 10, 20, 30, 40), shares, strict=True):
+        moved, _ = chosen.update(jnp.array([3.0, -1.0]), state, jnp.ones(2), hyper=numbers(rules), step=jnp.int32(step))
+        np.testing.assert_allclose(moved, [-0.6 * share, 0.2 * share], atol=1e-6)
