@@ -89,7 +89,6 @@ CHANGES: dict[str, dict[str, Any]] = {
     "generator_learning_rate": {"generator_learning_rate": 5e-3},
     "discriminator_learning_rate": {"discriminator_learning_rate": 5e-3},
     "learning_rate_decay=linear": {"learning_rate_decay": "linear"},
-    "learning_rate_decay=linear_from_half": {"learning_rate_decay": "linear_from_half"},
     "learning_rate_decay=cosine": {"learning_rate_decay": "cosine"},
     "beta1": {"beta1": 0.1},
     "beta2": {"beta2": 0.5},
@@ -291,7 +290,7 @@ def test_all_pairs_that_are_refused_are_those_written_down():
 ALIKE = {name for name in CHANGES if name.startswith("loss=")} - {"loss=wasserstein", "loss=relativistic_average"}
 ALIKE |= set(GRADIENT_PENALTIES) - {"r1_weight", "gradient_penalty_weight"}
 ALIKE |= {"generator_learning_rate", "discriminator_learning_rate", "beta1", "beta2"}
-ALIKE |= {"learning_rate_decay=linear", "learning_rate_decay=linear_from_half"}
+ALIKE |= {"learning_rate_decay=linear"}
 ALIKE |= {"augmentation=diffaugment", "ada_target", "ada_images"}
 ALIKE |= {
     "consistency_weight",
