@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxgan.arrays import Array
 from jaxgan.nets.convolution import DownsamplingConvolution, ValidConvolution
 from jaxgan.nets.layers import Normalization, leaky_relu, weigh
+from jaxgan.nets.resample import halved
 
 weights = nn.initializers.normal(0.02)
 
@@ -37,6 +38,7 @@ class PatchDiscriminator(nn.Module):
     layers: 3 for patches of 70x70 pixels; `patch_layers` for small pictures.
     source: what the picture was made from, as further channels in front; where it is smaller by a whole
         factor, as in super-resolution, its pixels are repeated.
+    antialias: layers of stride 2 keep the sides, and `resample.halved` follows their activation, as in CUT's code.
     normalization: of all layers but the first and the last, or None; spectral: of all kernels.
 
     Features (`Net.features`) are the last hidden activations [batch, h * w * channels], positions and all, for
@@ -48,6 +50,7 @@ class PatchDiscriminator(nn.Module):
     layers: int = 3
     normalization: Normalization | None = None
     spectral: bool = False
+    antialias: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -59,7 +62,7 @@ class PatchDiscriminator(nn.Module):
         for i in range(self.layers + 1):
             normalized = self.normalization is not None and i > 0
             features = min(2**i, 8) * self.width
-            if i < self.layers:
+            if i < self.layers and not self.antialias:
                 x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)))
                 x = weigh(
                     DownsamplingConvolution(features, not normalized, weights, self.dtype), x, train, self.spectral
@@ -69,6 +72,8 @@ class PatchDiscriminator(nn.Module):
             if normalized:
                 x = self.normalization(dtype=self.dtype)(x, train)  # type: ignore[misc]
             x = leaky_relu(x)
+            if i < self.layers and self.antialias:
+                x = halved(x)
         self.sow("intermediates", "features", x)
         return self._kept(x, 1, True, train)[..., 0].astype(jnp.float32)
 

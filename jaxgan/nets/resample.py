@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.arrays import Array
+from jaxgan.nets.padding import reflect_pad
 
 # of StyleGAN2: quadratic, and of even length, so that what is doubled stays centred
 BLUR = (1.0, 3.0, 3.0, 1.0)
@@ -73,6 +74,20 @@ def downsample(images: Array, kernel: Sequence[float] = BLUR) -> Array:
         return _sum(taps, lambda k: _part(phases[k % 2], axis, k // 2, size))
 
     return along(along(images, 1), 2)
+
+
+def halved(images: Array) -> Array:
+    """Images [batch, height, width, c] filtered with [1, 2, 1] / 4, and every other pixel of that, the first kept.
+
+    Mirrored at the border; sides are rounded up. With `doubled`, the resampling of Zhang 2019 as translators have it:
+    Park et al. 2020, arXiv 2007.15651, in the authors' code.
+    """
+    return filtered(reflect_pad(images, 1), (1.0, 2.0, 1.0), 0, 0)[:, ::2, ::2]
+
+
+def doubled(images: Array) -> Array:
+    """`upsample` with `BLUR`, what lies outside being the edge, repeated: a constant stays one up to the border."""
+    return upsample(jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge"))[:, 2:-2, 2:-2]
 
 
 def smooth(images: Array) -> Array:

@@ -21,10 +21,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.arrays import Array
-from jaxgan.nets.convolution import DownsamplingConvolution, UpsamplingConvolution, ValidConvolution
+from jaxgan.nets.convolution import Convolution, DownsamplingConvolution, UpsamplingConvolution, ValidConvolution
 from jaxgan.nets.ends import one_hot, with_classes
 from jaxgan.nets.layers import BatchNorm, InstanceNorm, Normalization, dropout, leaky_relu
 from jaxgan.nets.padding import padded_to, reflect_pad, zero_pad
+from jaxgan.nets.resample import doubled, halved
 
 # called without arguments: a function, or a layer with parameters of its own
 Rectifier = Callable[[], Callable[[Array], Array]]
@@ -103,6 +104,8 @@ class ResNetTranslator(nn.Module):
 
     num_domains: 0, or a second input says what to become: int [batch], one of so many domains, or attributes
         [batch, num_domains]. It is set beside the picture as constant channels.
+    antialias: halvings are a 3x3 convolution that keeps the sides, and `resample.halved` once it is activated;
+        doublings `resample.doubled` and such a convolution. CUT's code has that, and CycleGAN's has not.
     padding: (images, pixels) -> images, of the 7x7 layers and blocks: `reflect_pad` or `zero_pad`. kernel: side
         of the kernels that halve and double, 3 or 4; these have zero padding.
     first_normalized: whether the first layer is. If it is by instance normalization, nothing is left of a label
@@ -118,7 +121,6 @@ class ResNetTranslator(nn.Module):
     1711.09020, table 4) is ``ResNetTranslator(3, blocks=6, num_domains=n, padding=zero_pad, kernel=4,
     normalization=partial(InstanceNorm, affine=True))``. Maps: Park et al., "Contrastive Learning for Unpaired
     Image-to-Image Translation", 2020, arXiv 2007.15651, appendix C: of 9 blocks the first and the fifth.
-    (CUT's code halves and doubles with low-pass filters, this one does not.)
     """
 
     channels: int
@@ -130,6 +132,7 @@ class ResNetTranslator(nn.Module):
     padding: Callable[[Array, int], Array] = reflect_pad
     kernel: int = 3
     first_normalized: bool = True
+    antialias: bool = False
     dtype: Any = jnp.float32
     output: Callable[[Array], Array] | None = jnp.tanh
 
@@ -161,7 +164,10 @@ class ResNetTranslator(nn.Module):
         x = ValidConvolution(self.width, bias or not self.first_normalized, weights, self.dtype, (7, 7))(x)
         x = activated(x) if self.first_normalized else nn.relu(x)
         for i in range(self.halvings):
-            x = activated(show(DownsamplingConvolution(2 ** (i + 1) * self.width, *strided)(x)))
+            if self.antialias:
+                x = halved(activated(show(Convolution(2 ** (i + 1) * self.width, bias, weights, self.dtype)(x))))
+            else:
+                x = activated(show(DownsamplingConvolution(2 ** (i + 1) * self.width, *strided)(x)))
         for i in range(self.blocks):
             x = ResidualBlock(x.shape[-1], self.normalization, lambda: nn.relu, self.padding, weights, self.dtype)(
                 x, train
@@ -169,7 +175,10 @@ class ResNetTranslator(nn.Module):
             if i in (0, self.blocks // 2):
                 show(x)
         for i in reversed(range(self.halvings)):
-            x = activated(UpsamplingConvolution(2**i * self.width, *strided)(x))
+            if self.antialias:
+                x = activated(Convolution(2**i * self.width, bias, weights, self.dtype)(doubled(x)))
+            else:
+                x = activated(UpsamplingConvolution(2**i * self.width, *strided)(x))
         x = ValidConvolution(self.channels, True, weights, self.dtype, (7, 7))(self.padding(x, 3))
         return _finished(cropped(x), self.output)
 

@@ -11,8 +11,8 @@ output is to tell that place of the input from others, by a contrastive loss. Ha
 
 --identity-weight 0 and --contrast-weight 10 are the paper's FastCUT, but for its mirrored inputs. Expected, beside
 CycleGAN's, by experiments/translation.py: sneakers from edges after 800 steps (2.5 minutes a seed), Frechet distance,
-on random convolutions, 0.09 (3.2 before, 0.33 without the contrast); on 8x8 digits good digits, and wrong ones. Nets
-have no low-pass filters where they halve and double: there we differ.
+on random convolutions, 0.09 (3.2 before, 0.33 without the contrast); on 8x8 digits good digits, and wrong ones.
+`paper` has the low-pass filters of the authors' code where nets halve and double.
 """
 
 from dataclasses import dataclass, replace
@@ -77,7 +77,7 @@ PRESETS = {
         Config(
             positions=256,
             contrast_width=256,
-            nets=PUBLISHED,
+            nets=replace(PUBLISHED, antialias=True),
             rules=replace(
                 RULES,
                 generator_learning_rate=2e-4,
@@ -96,7 +96,13 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
     check_pictures(rules, size, "cut")
     generator = translator(nets, size)
     discriminator = patch_judge(
-        rules, size, nets.discriminator_width, nets.patch_layers, nets.dtype, nets.normalization
+        rules,
+        size,
+        nets.discriminator_width,
+        nets.patch_layers,
+        nets.dtype,
+        nets.normalization,
+        antialias=nets.antialias,
     )
     samples = [(min(config.positions, h * w), c) for h, w, c in map_shapes(generator, size)]
     terms = [

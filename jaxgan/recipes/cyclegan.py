@@ -100,7 +100,15 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
     check_pictures(rules, size, "cyclegan")
     check_halves(rules)
     either = translator(nets, size)
-    judge = patch_judge(rules, size, nets.discriminator_width, nets.patch_layers, nets.dtype, nets.normalization)
+    judge = patch_judge(
+        rules,
+        size,
+        nets.discriminator_width,
+        nets.patch_layers,
+        nets.dtype,
+        nets.normalization,
+        antialias=nets.antialias,
+    )
     terms = [
         reproduction(name, inputs)
         for name, inputs in (("cycle_weight", cycle), ("identity_weight", identity))

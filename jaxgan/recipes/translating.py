@@ -46,6 +46,8 @@ class Translators:
     """Halvings of a discriminator, 3 for patches of 70 pixels; 0 for what suits the pictures."""
     normalization: Normalization = "instance"
     """Of all nets: of each picture alone, or of a batch."""
+    antialias: bool = False
+    """Low-pass filters where nets halve and double: CUT's nets have them, CycleGAN's have not."""
     jitter: int = 0
     """Pixels by which a picture is shifted at random, at most."""
     flip: bool = False
@@ -66,7 +68,15 @@ PUBLISHED = Translators(64, 64, blocks=9, halvings=2, patch_layers=3, jitter=30,
 def translator(nets: Translators, size: Size) -> Net:
     """A residual translator of pictures of this size, (height, width, channel)."""
     normalization, dtype = NORMALIZATIONS[nets.normalization], DTYPES[nets.dtype]
-    module = ResNetTranslator(size[2], nets.generator_width, nets.blocks, nets.halvings, normalization, dtype=dtype)
+    module = ResNetTranslator(
+        size[2],
+        nets.generator_width,
+        nets.blocks,
+        nets.halvings,
+        normalization,
+        antialias=nets.antialias,
+        dtype=dtype,
+    )
     return adapt(module, size, couples_batch=nets.normalization == "batch")
 
 
@@ -78,16 +88,18 @@ def patch_judge(
     dtype: Dtype,
     normalization: Normalization = "none",
     source: Size | None = None,
+    antialias: bool = False,
 ) -> Net:
     """A discriminator of patches of pictures of this size, beside their `source` if that has one.
 
-    layers: 0 for what suits the size.
+    layers: 0 for what suits the size. antialias: see `PatchDiscriminator`.
     """
     module = PatchDiscriminator(
         width,
         layers or patch_layers(*size[:2]),
         NORMALIZATIONS[normalization],
         rules.spectral_norm == "discriminator",
+        antialias,
         DTYPES[dtype],
     )
     shapes = (size,) if source is None else (size, source)

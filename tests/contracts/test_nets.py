@@ -298,6 +298,7 @@ ROWS = (
     translator("batch", translation.UNet, True, depth=2, normalization=BatchNorm, dropout=0.0),
     # instance normalization over 2x2 positions divides by small numbers: rounding shows
     translator("plain", translation.ResNetTranslator, blocks=2, halvings=1),
+    translator("antialias", translation.ResNetTranslator, blocks=1, halvings=1, normalization=None, antialias=True),
     translator(
         "conditional",
         translation.ResNetTranslator,
@@ -318,6 +319,7 @@ ROWS = (
         sees=lambda size: (size[0], size[2]),
     ),
     patch_discriminator("plain"),
+    patch_discriminator("antialias", antialias=True),
     patch_discriminator("instance", normalization=InstanceNorm, spectral=True),
     patch_discriminator("batch", True, normalization=BatchNorm),
     Row(

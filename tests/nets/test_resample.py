@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxgan.nets.convolution import convolution, pooled_convolution, upsampled_convolution
-from jaxgan.nets.resample import BLUR, downsample, filtered, smooth, upsample
+from jaxgan.nets.resample import BLUR, doubled, downsample, filtered, halved, smooth, upsample
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 6, 10, 3))
 # asymmetric, so that a kernel that is turned around shows
@@ -36,6 +36,24 @@ def test_resampling_equals_upfirdn_with_the_pads_of_the_authors_code(kernel):
     np.testing.assert_allclose(
         filtered(jnp.float32(IMAGES), kernel, 3, 1), upfirdn(IMAGES, taps, 1, 1, 3, 1), atol=1e-5
     )
+
+
+def test_translators_halve_and_double_without_aliases_up_to_the_border():
+    """Zhang's layers: rows, then columns, one pixel at a time."""
+    half = np.array([1, 2, 1]) / 4
+
+    def down(row):
+        wide = np.concatenate([row[1:2], row, row[-2:-1]])
+        return np.array([half @ wide[i : i + 3] for i in range(0, len(row), 2)])
+
+    def up(row):
+        wide = np.concatenate([row[:1], row, row[-1:]])
+        pairs = [(wide[i - 1] + 3 * wide[i], 3 * wide[i] + wide[i + 1]) for i in range(1, len(row) + 1)]
+        return np.array(pairs).ravel() / 4
+
+    for found, along, images in ((halved, down, IMAGES), (halved, down, IMAGES[:, :5, :7]), (doubled, up, IMAGES)):
+        expected = np.apply_along_axis(along, 2, np.apply_along_axis(along, 1, images))
+        np.testing.assert_allclose(found(jnp.asarray(images)), expected, atol=1e-5)
 
 
 def test_halving_is_the_transpose_of_doubling():

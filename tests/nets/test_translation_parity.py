@@ -192,6 +192,36 @@ def test_residual_translator(norm, padding, kernel, halvings):
     )
 
 
+def halved_by_filter(x):
+    taps = torch.tensor([1.0, 2.0, 1.0]) / 4
+    kernel = torch.outer(taps, taps).expand(x.shape[1], 1, 3, 3)
+    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, stride=2, groups=x.shape[1])
+
+
+def antialiased(peer, x, blocks, halvings, norm):
+    """CUT's generator: Park et al. 2020, the authors' code."""
+    tree, pad = peer.tree, lambda x, pixels: padded(x, pixels, reflect_pad)
+    x = F.relu(peer.normalized(tree, peer.convolution(tree, pad(x, 3), "ValidConvolution"), norm))
+    for _ in range(halvings):
+        x = halved_by_filter(F.relu(peer.normalized(tree, peer.convolution(tree, x, "Convolution", 1, 1), norm)))
+    for _ in range(blocks):
+        x = residual(peer, x, norm, lambda _, y: F.relu(y), pad)
+    for _ in range(halvings):
+        x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        x = F.relu(peer.normalized(tree, peer.convolution(tree, x, "Convolution", 1, 1), norm))
+    return torch.tanh(peer.convolution(tree, pad(x, 3), "ValidConvolution"))
+
+
+@pytest.mark.parametrize(("norm", "halvings"), [(InstanceNorm, 2), (None, 1)])
+def test_residual_translator_with_low_pass_filters(norm, halvings):
+    module = ResNetTranslator(2, width=4, blocks=2, halvings=halvings, normalization=norm, antialias=True)
+    net = adapt(module, (12, 16, 3))
+    assert_same(net, lambda peer, x: antialiased(peer, x, 2, halvings, norm), images(3, 12, 16, 3))
+    # the contrast of CUT is between what the halvings see before they are normalized, at the side that they have then
+    (_, maps), _ = net.features(net.init(jax.random.key(0)), images(3, 12, 16, 3))
+    assert [m.shape[1:] for m in maps[:3]] == [(12, 16, 3), (12, 16, 8), (6, 8, 16 if halvings == 2 else 8)]
+
+
 @pytest.mark.parametrize(
     ("label", "padding", "first"),
     [(np.array([2, 0, 1]), zero_pad, True), (images(3, 3), reflect_pad, False)],
@@ -232,14 +262,18 @@ def test_super_resolver(norm, factor):
     assert_same(net, lambda peer, x: resolver(peer, x, 2, factor.bit_length() - 1, norm), images(3, 6, 5, 3))
 
 
-def patches(peer, x, layers, norm, source=None):
+def patches(peer, x, layers, norm, source=None, antialias=False):
     tree = peer.tree
     if source is not None:
         x = torch.cat([F.interpolate(source, x.shape[2:], mode="nearest"), x], 1)
     for i in range(layers):
-        x = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))
-        x = peer.convolution(tree, x, "DownsamplingConvolution", 2, 1)
+        if antialias:
+            x = peer.convolution(tree, F.pad(x, (1, 2, 1, 2)), "ValidConvolution")
+        else:
+            x = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))
+            x = peer.convolution(tree, x, "DownsamplingConvolution", 2, 1)
         x = F.leaky_relu(x if i == 0 else peer.normalized(tree, x, norm), 0.2)
+        x = halved_by_filter(x) if antialias else x
     x = peer.convolution(tree, F.pad(x, (1, 2, 1, 2)), "ValidConvolution")
     x = F.leaky_relu(peer.normalized(tree, x, norm), 0.2)
     return peer.convolution(tree, F.pad(x, (1, 2, 1, 2)), "ValidConvolution")[:, 0]
@@ -250,6 +284,12 @@ def test_patch_discriminator(norm):
     # 13 is odd, and so is its half
     net = adapt(PatchDiscriminator(4, 2, normalization=norm), (13, 16, 3))
     assert_same(net, lambda peer, x: patches(peer, x, 2, norm), images(3, 13, 16, 3))
+
+
+@pytest.mark.parametrize("norm", [None, InstanceNorm])
+def test_patch_discriminator_with_low_pass_filters(norm):
+    net = adapt(PatchDiscriminator(4, 2, normalization=norm, antialias=True), (13, 16, 3))
+    assert_same(net, lambda peer, x: patches(peer, x, 2, norm, antialias=True), images(3, 13, 16, 3))
 
 
 @pytest.mark.parametrize("size", [(8, 12), (4, 4)], ids=["of one size", "enlarged"])
