@@ -43,7 +43,7 @@ FORMS: Mapping[str, str] = {
     "folder:PATH": "pictures, subfolders are classes",
     "npz:PATH": "arrays of pictures",
     "crops:FILE": "one photograph, cut into many pictures",
-    "NAME:CLASS": "one class of a labelled set, as digits:3 or cifar10:horse",
+    "NAME:CLASS": "one class of a labelled set, as digits:3 or cifar10:horse; or an attribute, as celeb_a:not-Male",
     "X+Y": "two sets of pictures to translate between, as digits:3+digits:8",
     "domains:PATH": "two such sets: folders trainA, trainB, testA, testB",
     "pairs:PATH": "pictures that hold two beside each other, in folders train and test",
@@ -65,7 +65,8 @@ def load(
     """The data that `spec` names: a set of images, or what image translation learns from.
 
     - `Images`: a TFDS name, ``folder:PATH``, ``npz:PATH``, ``crops:FILE`` (`folders.crops`), or one class of a
-      labelled set, by name or number: ``NAME:CLASS`` (``digits:3``, ``npz:PATH:horse``).
+      labelled set, by name or number: ``NAME:CLASS`` (``digits:3``, ``npz:PATH:horse``), or those of its images
+      that have an attribute or have it not: ``celeb_a:Male``, ``celeb_a:not-Male``.
     - `Pairs`: ``pairs:PATH`` (`folders.side_by_side`).
     - `Domains`: ``domains:PATH`` (`folders.two_domains`), a prepared ``cycle_gan/...`` of TFDS, or two of the
       images above, ``X+Y`` (`pairs.joined`). A path that has a "+" or ":" and exists is taken as it stands.

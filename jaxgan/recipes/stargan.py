@@ -8,7 +8,7 @@ domain is to come back from there when the generator is told the first one.
     jaxgan train stargan                                             every digit as every other
     jaxgan train stargan --data folder:PATH --size 64                subfolders are the domains
     jaxgan train stargan --attributes thick slanted-right            every digit thick or thin, slanted or not
-    jaxgan train stargan --preset paper --data folder:celeba --attributes Black_Hair/Blond_Hair/Brown_Hair Male Young
+    jaxgan train stargan --preset paper --data folder:celeba         128x128, hair, sex and age: an accelerator
     jaxgan translate RUN picture.png --to 7                          by the name of the class, or
     jaxgan translate RUN picture.png --to not-thick                  of the attribute
 
@@ -103,6 +103,7 @@ PRESETS = {
     "cpu": Preset(Config(), Options(steps=3000, batch=32, data="digits", evaluate_every=1000)),
     "paper": Preset(
         Config(
+            attributes=("Black_Hair/Blond_Hair/Brown_Hair", "Male", "Young"),
             identity_weight=0.0,
             generator_width=64,
             discriminator_width=64,
