@@ -25,6 +25,7 @@ import numpy as np
 from contract import RESULTS, Row, arguments, finish, over_seeds
 
 import jaxgan
+from jaxgan.arrays import image_grid, to_uint8
 from jaxgan.config import RequestError
 from jaxgan.evaluate import evaluate
 from jaxgan.evaluation.record import combinations, final_and_best, measured, number, read_record
@@ -32,6 +33,7 @@ from jaxgan.recipes.folder import Run, read_description
 from jaxgan.recipes.protocol import Protocol
 from jaxgan.run import find_preset
 from jaxgan.training.checkpoint import Checkpoints
+from jaxgan.training.log import write_picture
 
 THREE = ("dcgan", "wgan_gp", "sngan")
 RECIPES = (
@@ -66,7 +68,6 @@ def main() -> None:
     small = flags.quick or flags.smoke
     steps = 2 if flags.smoke else 100 if flags.quick else STEPS
     rows: list[Row] = []
-    sheets: dict[str, np.ndarray] = {}
     notes: set[str] = set()
     with tempfile.TemporaryDirectory() as temporary:
         for recipe, data in wanted(flags):
@@ -85,7 +86,8 @@ def main() -> None:
                 parser.error(str(error))
             rows += made
             notes |= {note} - {""}
-            sheets[made[0].method] = sheet
+            if not small:
+                picture(made[0].method, sheet)
             print(
                 f"{made[0].method}: "
                 + ", ".join(f"{r.metric} {r.measured:.4g}" for r in made if r.measured is not None),
@@ -101,12 +103,6 @@ def main() -> None:
         "training images approximate, pixels of value 1 are 0" + "".join(f"; {note}" for note in sorted(notes) if small)
     )
     finish("families", None, protocol, rows, began, flags)
-    if not small:
-        if flags.runs is not None:
-            sheets = kept(flags.runs / "sheets.npz") | sheets
-            named: dict[str, Any] = dict(sheets)
-            np.savez_compressed(flags.runs / "sheets.npz", **named)
-        picture(sheets)
 
 
 def wanted(flags: argparse.Namespace) -> list[tuple[str, str]]:
@@ -193,31 +189,11 @@ def merged(rows: list[Row]) -> list[Row]:
     return sorted(found, key=lambda row: order.get(row.method, len(order)))
 
 
-def kept(path: Path) -> dict[str, np.ndarray]:
-    """The samples of rows that ran before into the same folder."""
-    if not path.exists():
-        return {}
-    with np.load(path) as archive:
-        return {name: archive[name] for name in archive.files}
-
-
-def picture(sheets: dict[str, np.ndarray]) -> None:
-    """Samples of seed 0: a column a sample, a row a class."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-
-    from jaxgan.arrays import image_grid, to_uint8
-
-    figure, axes = plt.subplots(-(-len(sheets) // 3), min(len(sheets), 3), figsize=(12, 4.3 * -(-len(sheets) // 3)))
-    for axis, (method, images) in zip(np.atleast_1d(axes).flat, sheets.items(), strict=False):
-        grid = image_grid(np.asarray(to_uint8(images)), 10)
-        axis.imshow(grid[..., 0] if grid.shape[-1] == 1 else grid, cmap="gray")
-        axis.set_title(method)
-        axis.axis("off")
-    figure.tight_layout()
-    figure.savefig(RESULTS / "families.png", dpi=90)
+def picture(method: str, samples: np.ndarray) -> None:
+    """Samples of seed 0 beside the result: a row a class where the recipe has any."""
+    out = RESULTS / "families" / f"{method.replace(', ', '-').replace(' (paper)', '-paper')}.png"
+    out.parent.mkdir(exist_ok=True)
+    write_picture(out, image_grid(np.asarray(to_uint8(samples)), 10))
 
 
 if __name__ == "__main__":
