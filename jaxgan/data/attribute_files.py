@@ -52,18 +52,25 @@ def beside(folder: Path) -> Table | None:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {one_line(error)}") from error
     if path.suffix == ".csv":
-        lines = [
-            (i, [cell.strip() for cell in line]) for i, line in enumerate(csv.reader(text.splitlines()), 1) if line
-        ]
+        try:
+            table = list(enumerate(csv.reader(text.splitlines()), 1))
+        except csv.Error as error:
+            raise DataError(f"{path} cannot be read: {one_line(error)}") from error
+        lines = [(i, [cell.strip() for cell in line]) for i, line in table if line]
         names = lines[0][1][1:] if lines else []
     else:
-        lines = [(i, line.split()) for i, line in enumerate(text.splitlines(), 1) if line.strip()][1:]
-        names = lines[0][1] if lines else []
+        lines = [(i, line.split()) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
+        if len(lines) < 2 or len(lines[0][1]) != 1:
+            raise DataError(f"{path} begins with a line that says how many pictures there are, then the names")
+        lines = lines[1:]
+        names = lines[0][1]
     if not names or len(set(names)) < len(names) or "" in names:
         raise DataError(f"{path} names {listed(names)}; its line of names is file,NAME,NAME,... and each is another")
-    rows = {}
+    rows: dict[str, list[int]] = {}
     for i, (picture, *values) in lines[1:]:
         if len(values) != len(names) or any(value.lower() not in HAS for value in values):
             raise DataError(f"{path}, line {i}: {listed(values)}; a picture has {len(names)} values, 1 or 0")
+        if picture in rows:
+            raise DataError(f"{path}, line {i}: {picture} has a row already")
         rows[picture] = [HAS[value.lower()] for value in values]
     return Table(path, tuple(names), rows)

@@ -225,12 +225,13 @@ def joined(a: Images, b: Images, size: int | None = None, resizer: str = "lanczo
 def only(images: Images, which: str | int) -> Images:
     """The pictures of one class, by its name or its number: training and test part, unlabelled from then on.
 
-    Or those that have an attribute, by its name, or have it not, by ``not-NAME``; classes go before.
+    Or those that have an attribute, by its name, or have it not, by ``not-NAME``; classes go before, and capitals do
+    not matter where they do not tell two names apart.
     DataError if there is no such class or attribute, or no training picture of it.
     """
     if images.label is None and not images.attributes:
         raise DataError(f"{images.name} is unlabelled: it has no class '{which}'")
-    what, chosen, test_chosen = _members(images, str(which))
+    name, what, chosen, test_chosen = _members(images, str(which))
 
     def part(image: Pixels, member: np.ndarray, before: str) -> tuple[Pixels | None, str]:
         index = np.flatnonzero(member)
@@ -238,44 +239,44 @@ def only(images: Images, which: str | int) -> Images:
         return kept, identity(kept, None, None, before, what)
 
     image, digest = part(images.image, chosen, images.fingerprint)
-    name = what.partition(" ")[2]
     if image is None:
         raise DataError(f"{images.name} has no training picture of '{name}'")
     test_image, tested = None, ""
     if images.test_image is not None and test_chosen is not None:
         test_image, tested = part(images.test_image, test_chosen, images.test_fingerprint)
-    name = _plain_name(f"{images.name}-{name}")
-    return Images(name, image, None, test_image, None, (), digest, images.note, images.resizer, tested)
+    whole = _plain_name(f"{images.name}-{name}")
+    return Images(whole, image, None, test_image, None, (), digest, images.note, images.resizer, tested)
 
 
-def _members(images: Images, which: str) -> tuple[str, np.ndarray, np.ndarray | None]:
-    """("class NAME" or "attribute NAME", which training images are meant: bool [n], and which test images)."""
-
-    def equal(values: np.ndarray | None, wanted: int) -> np.ndarray | None:
-        return None if values is None else values == wanted
-
-    label, classes, attributes = images.label, images.classes, images.attributes
-    folded = [name.casefold() for name in classes]
-    k = None
-    if which in classes:
-        k = classes.index(which)
-    elif folded.count(which.casefold()) == 1:
-        k = folded.index(which.casefold())
-    elif which.isdecimal() and int(which) < len(classes):
-        k = int(which)
+def _members(images: Images, which: str) -> tuple[str, str, np.ndarray, np.ndarray | None]:
+    """(name, what tells it from others, which training images are meant: bool [n], and which test images)."""
+    classes, attributes, label = images.classes, images.attributes, images.label
+    k = _place(classes, which)
+    k = int(which) if k is None and which.isdecimal() and int(which) < len(classes) else k
     if k is not None and label is not None:
-        return f"class {classes[k]}", label == k, equal(images.test_label, k)
-    name, wanted = (which, 1) if which in attributes else (which.removeprefix("not-"), 0)
-    if name in attributes and images.attribute is not None:
-        k, told = attributes.index(name), images.test_attribute
+        return classes[k], f"class {k}", label == k, None if images.test_label is None else images.test_label == k
+    k, wanted = _place(attributes, which), 1
+    if k is None and which.casefold().startswith("not-"):
+        k, wanted = _place(attributes, which[len("not-") :]), 0
+    if k is not None and images.attribute is not None:
+        name, test = attributes[k] if wanted else f"not-{attributes[k]}", images.test_attribute
         return (
-            f"attribute {which}",
+            name,
+            f"attribute {name}",
             images.attribute[:, k] == wanted,
-            equal(None if told is None else told[:, k], wanted),
+            None if test is None else test[:, k] == wanted,
         )
     there = [f"it has {plain.listed(classes)}, numbered from 0"] if classes else []
     there += [f"{'and ' if there else 'it has '}the attributes {plain.listed(attributes)}"] if attributes else []
     raise DataError(f"{images.name} has no class '{which}'; {', '.join(there)}")
+
+
+def _place(names: Sequence[str], which: str) -> int | None:
+    """Where a name stands among others, in these letters or else in any capitals; None where that is nowhere."""
+    folded = [name.casefold() for name in names]
+    if which in names:
+        return names.index(which)
+    return folded.index(which.casefold()) if folded.count(which.casefold()) == 1 else None
 
 
 def pair_batches(

@@ -362,10 +362,14 @@ def _attributes_feature(features: Mapping[str, Any]) -> tuple[str | None, tuple[
     told = [
         key
         for key, inner in groups.items()
-        if inner and all(one.get("tensor", {}).get("dtype") == "bool" for one in inner.values())
+        if inner and all(_is_boolean(one.get("tensor", {})) for one in inner.values())
     ]
     # sorted: their order in the file is not that of the builder, nor the same every time
     return (told[0], tuple(sorted(groups[told[0]]))) if len(told) == 1 else (None, ())
+
+
+def _is_boolean(tensor: Mapping[str, Any]) -> bool:
+    return tensor.get("dtype") == "bool" and not tensor.get("shape", {}).get("dimensions")
 
 
 def _parts(found: Prepared, counts: Mapping[str, int], train: str, test: str) -> tuple[str, str | None]:

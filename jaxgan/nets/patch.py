@@ -38,7 +38,8 @@ class PatchDiscriminator(nn.Module):
     layers: 3 for patches of 70x70 pixels; `patch_layers` for small pictures.
     source: what the picture was made from, as further channels in front; where it is smaller by a whole
         factor, as in super-resolution, its pixels are repeated.
-    antialias: layers of stride 2 keep the sides, and `resample.halved` follows their activation, as in CUT's code.
+    antialias: layers of stride 2 keep the sides, and `resample.halved` follows their activation, as in CUT's code (but
+        for the padding, see above).
     normalization: of all layers but the first and the last, or None; spectral: of all kernels.
 
     Features (`Net.features`) are the last hidden activations [batch, h * w * channels], positions and all, for

@@ -61,11 +61,14 @@ def choose(images: Images, words: Sequence[str]) -> Chosen:
 
     Those of the data, or where they have none of that name, one of `evaluation.moments.ATTRIBUTES`, measured: the half
     of the training pictures with more of it has it.
-    RequestError for a name that is neither, or is given twice.
+    RequestError for a name that is neither or is given twice, and for what all training pictures have, or none.
     """
-    groups = [tuple(word.split("/")) for word in words]
+    # a name of the data may have a stroke itself
+    groups = [(word,) if word in images.attributes else tuple(word.split("/")) for word in words]
     names = [name for group in groups for name in group]
     for name in names:
+        if not name:
+            raise RequestError(f"--attributes {' '.join(words)}: between two strokes there is a name")
         if names.count(name) > 1:
             raise RequestError(f"--attributes names {name} twice")
         if name not in images.attributes and name not in ATTRIBUTES:
@@ -76,14 +79,17 @@ def choose(images: Images, words: Sequence[str]) -> Chosen:
     ways: dict[str, Way] = {}
     for group in groups:
         columns = tuple(names.index(name) for name in group)
-        for name in group:
-            ways[name] = Way(columns, tuple(int(other == name) for other in group))
-        if len(group) == 1:
-            ways[f"not-{group[0]}"] = Way(columns, (0,))
+        own = {name: Way(columns, tuple(int(other == name) for other in group)) for name in group}
+        own |= {f"not-{group[0]}": Way(columns, (0,))} if len(group) == 1 else {}
+        if twice := [name for name in own if name in ways]:
+            raise RequestError(f"--attributes: {twice[0]} would mean two things; rename one of the data's attributes")
+        ways |= own
     train, test = [], []
     thresholds: dict[str, float | None] = {}
     for name in names:
         has, test_has, thresholds[name] = _of_name(images, name)
+        if len(has) and has.min() == has.max():
+            raise RequestError(f"--attributes {name}: {'all' if has.min() else 'no'} pictures of {images.name} have it")
         train.append(has)
         test.append(test_has)
     tests = None if images.test_image is None else np.stack([one for one in test if one is not None], axis=1)
@@ -153,9 +159,9 @@ def parted(images: Images, name: str) -> Images:
 def attribute_evaluation(chosen: Chosen, options: Options, ways: Mapping[str, Translate]) -> Evaluation:
     """The evaluation "translation" of pictures into having or not having something, on test pictures if there are any.
 
-    ``accuracy``: the share of translated pictures that have what was asked for as it was asked for, by `judges`, over
-    all ways and all pictures that were not so before; ``accuracy_worst``, of the way for which it is least;
-    ``accuracy_before``, of the same pictures untranslated, which is how often the judges err.
+    ``accuracy``: the share of translated pictures that have what was asked for as it was asked for, by `judges`, of
+    pictures that were not so before, by the data; the mean over ways, and ``accuracy_worst``, of the way for which it
+    is least. ``accuracy_before``, of the same pictures untranslated: how often the judges err, at best 0.
     ``others_kept``: the share of attributes that were not asked for in which the judges see no change.
     ``class_kept``, of labelled images: the share of translated pictures of which the set's classifier says what they
     were. ``cycle_l1``: between a picture and what comes back when its own value is asked for, of levels in [0, 1].

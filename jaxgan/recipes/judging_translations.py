@@ -39,7 +39,8 @@ def translated(translate: Translate, state: State, images: np.ndarray | Lazy, ke
     return np.concatenate(made)
 
 
-@lru_cache(maxsize=16)
+# a system of 40 attributes has 80 ways, and each evaluation goes through all of them
+@lru_cache(maxsize=128)
 def _program(translate: Translate) -> Callable[[State, Any, Key], Array]:
     return jax.jit(lambda state, images, key: to_uint8(translate(state, to_float(images), key)))
 

@@ -35,6 +35,7 @@ import jax.numpy as jnp
 from jaxgan.arrays import Array, Batch, Key
 from jaxgan.config import Options, Preset, RequestError, at_least
 from jaxgan.data.images import batches
+from jaxgan.evaluation.moments import ATTRIBUTES
 from jaxgan.game import Net, State
 from jaxgan.games.terms import auxiliary_classification
 from jaxgan.games.translation import back, itself, reproduction
@@ -45,7 +46,7 @@ from jaxgan.nets.adapt import adapt, num_features
 from jaxgan.nets.layers import InstanceNorm
 from jaxgan.nets.padding import zero_pad
 from jaxgan.nets.translation import ResNetTranslator
-from jaxgan.recipes.attributes import Way, attribute_evaluation, choose
+from jaxgan.recipes.attributes import Chosen, Way, attribute_evaluation, choose
 from jaxgan.recipes.classic import Heads, classic_game
 from jaxgan.recipes.dataset import Data, need_images
 from jaxgan.recipes.judging_translations import class_evaluation, class_picture
@@ -88,7 +89,7 @@ class Config:
     patch_layers: int = 0
     """Halvings of D; 0 for what suits the pictures."""
     flip: bool = False
-    """Mirror half of the pictures (not for digits)."""
+    """Mirror half of the pictures (not for digits, nor for attributes of left and right)."""
     dtype: Dtype = "float32"
     """Precision inside the nets; parameters, logits and losses are float32."""
     rules: Rules = RULES
@@ -134,6 +135,7 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
     given: Given
     surprise: Callable[[Array, Array], Array]
     if chosen is not None:
+        check_attributes(chosen, config, options)
         images, n = chosen.images, len(chosen.images.attributes)
         given, told, surprise = picture_and_attributes, "attribute", attributes_surprise
     elif images.num_classes >= 2:
@@ -202,6 +204,15 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
         [images.image],
         best=("accuracy", -1),
     )
+
+
+def check_attributes(chosen: Chosen, config: Config, options: Options) -> None:
+    """Refuses what would ask for nothing, or for what a picture is not."""
+    measured = [name for name, limit in chosen.thresholds.items() if limit is not None]
+    if config.flip and (turned := [name for name in measured if ATTRIBUTES[name][0] == "slant"]):
+        raise RequestError(f"--flip makes of {turned[0]} its contrary: leave it out")
+    if options.batch // config.rules.accumulation < 2:
+        raise RequestError("--attributes asks of a picture what another of its batch has: give --batch 2 or more")
 
 
 def picture_and_domain(num_classes: int, key: Key, batch: Batch) -> tuple[Array, Array]:

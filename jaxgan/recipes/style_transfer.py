@@ -25,7 +25,7 @@ CROPS = cut.PRESETS["cpu"].config
 
 PRESETS = {
     "cpu": Preset(
-        replace(CROPS, nets=replace(CROPS.nets, halvings=2), identity_weight=0.0, contrast_weight=2.0),
+        replace(CROPS, nets=replace(CROPS.nets, halvings=2, antialias=True), identity_weight=0.0, contrast_weight=2.0),
         Options(steps=1000, batch=4, data="china+flower", size=32, sample_every=250, evaluate_every=250),
     ),
 }

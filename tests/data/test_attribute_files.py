@@ -39,13 +39,25 @@ def test_celebas_list_names_pictures_wherever_they_lie(cats):
     assert data.attributes == ("Male", "Blond_Hair") and data.attribute.tolist() == [[0, 1], [1, 0], [1, 1]]
 
 
-def test_one_table_is_of_both_parts(cats, tmp_path):
+def test_a_list_without_its_count_is_explained(cats):
+    for text in ("", CELEBA.partition("\n")[2]):
+        (cats / "list_attr_celeba.txt").write_text(text)
+        refused(lambda: folders.folder(cats), "list_attr_celeba.txt", "how many pictures")
+
+
+def test_a_path_goes_before_a_name(cats):
+    (cats / "attributes.csv").write_text("file,X\n0.png,0\ncat/0.png,1\n1.png,1\n2.png,0\n")
+    assert folders.folder(cats).attribute.ravel().tolist() == [1, 1, 0]
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_one_table_is_of_both_parts(cats, tmp_path, lazy):
     both = tmp_path / "both"
     both.mkdir()
     (cats / "cat").rename(both / "train")
     save(both / "test" / "0.png", np.full((8, 8, 3), 9, np.uint8))
     (both / "attributes.csv").write_text("file,X\ntrain/0.png,1\n1.png,0\n2.png,1\ntest/0.png,0\n")
-    data = folders.folder(both)
+    data = folders.folder(both, limit_bytes=0 if lazy else 10**6)
     assert data.attribute.tolist() == [[1], [0], [1]] and data.test_attribute.tolist() == [[0]]
     assert data.label is None
 
@@ -57,7 +69,9 @@ def test_one_table_is_of_both_parts(cats, tmp_path):
         (TABLE.replace("0,1,-1", "0,1"), ("line 3", "3 values")),
         (TABLE.replace("0,1,-1", "0,1,2"), ("line 3", "'2'")),
         (TABLE.replace("Young", "Male"), ("each is another",)),
+        (TABLE + "cat/0.png,1,0,1\n", ("line 6", "cat/0.png has a row already")),
         ("", ("names nothing", "file,NAME")),
+        ("file,X\ncat/0.png," + 200_000 * "1", ("cannot be read", "field larger")),
     ],
 )
 def test_wrong_tables_are_explained(cats, table, words):

@@ -194,6 +194,10 @@ def test_only_those_with_an_attribute_or_without_it_are_left(lazy):
     np.testing.assert_array_equal(in_memory(male.image), faces.image[[0, 2]])
     np.testing.assert_array_equal(in_memory(other.image), faces.image[[1, 3]])
     np.testing.assert_array_equal(in_memory(other.test_image), faces.test_image[[0]])
+    second = pairs.only(images.from_arrays("faces", faces.image, test_image=faces.test_image, **told), "not-2")
+    assert second.name == "faces-not-2" and second.test_image is None
+    np.testing.assert_array_equal(second.image, faces.image[[0, 3]])
+    assert pairs.only(data, "NOT-male").fingerprint == other.fingerprint
     assert len({male.fingerprint, other.fingerprint, faces.fingerprint}) == 3
     refused(lambda: pairs.only(data, "not-Bald"), "no class 'not-Bald'", "the attributes 'Male', '2'")
     # a class of that name goes before

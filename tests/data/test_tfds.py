@@ -344,6 +344,7 @@ def make_set(
             if has:
                 features["attributes"] = dict.fromkeys(has, np.bool_)
                 features["landmarks"] = {"left": np.int64}
+                features["corners"] = {"seen": tensorflow_datasets.features.Tensor(shape=(2,), dtype=np.bool_)}
             return tensorflow_datasets.core.DatasetInfo(
                 builder=self, features=tensorflow_datasets.features.FeaturesDict(features)
             )
@@ -358,6 +359,7 @@ def make_set(
                 if has:
                     example["attributes"] = {name: bool(i >> k & 1) for k, name in enumerate(has)}
                     example["landmarks"] = {"left": i}
+                    example["corners"] = {"seen": np.array([True, False])}
                 yield i, {**example, "kind": i % 2} if label else example
 
     with tfds.quiet():

@@ -1,5 +1,7 @@
 """Attributes as domains: how they are chosen and measured, and how what was made is judged by known translators."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,12 +50,13 @@ def judge(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attributes, "feature_net", of_brightness)
 
 
-def painting(way: Way):
-    """Does what is asked for, and nothing else."""
+def painting(way: Way, names=NAMES):
+    """Does what is asked for, and nothing else. names: of the columns."""
 
     def translate(state, images, key):
         for column, value in zip(way.columns, way.values, strict=True):
-            images = images.at[:, :, 4 * column : 4 * column + 4].set(0.5 if value else -0.7)
+            start = 4 * NAMES.index(names[column])
+            images = images.at[:, :, start : start + 4].set(0.5 if value else -0.7)
         return images
 
     return translate
@@ -98,25 +101,58 @@ def test_what_handwriting_has_is_measured_and_half_of_it_has_it(lazy):
     np.testing.assert_array_equal(chosen.images.attribute[:, 1], thickness < 4)
     np.testing.assert_array_equal(chosen.images.test_attribute[:, 0], thickness[:2] > 4)
     # the data's own word goes before what is measured
-    own = from_arrays("bars", image, attribute=np.ones((9, 1), int), attributes=["wide"])
-    assert choose(own, ["wide"]).images.attribute.all() and choose(own, ["wide"]).thresholds == {"wide": None}
+    said = thickness[:, None] == 3
+    own = choose(from_arrays("bars", image, attribute=said, attributes=["wide"]), ["wide"])
+    np.testing.assert_array_equal(own.images.attribute, said)
+    assert own.thresholds == {"wide": None}
     # as a run's folder recalls them
-    empty = choose(from_arrays("bars", image[:1]), ["thick", "slanted-left"])
-    assert empty.images.attributes == ("thick", "slanted-left")
+    empty = choose(Images("bars", image[:0], None, None, None, (), "x"), ["thick", "slanted-left"])
+    assert empty.images.attributes == ("thick", "slanted-left") and empty.images.attribute.shape == (0, 2)
 
 
 def test_wrong_words_are_explained():
     images, _ = faces()
+    assert chosen_named(["x/y", "z"])[0] == ("x/y", "z")
     for words, said in (
+        (["left/", "middle"], "left/ middle: between two strokes there is a name"),
         (["bald"], "faces has the attributes 'left', 'middle', 'right', and measured are thick, thin"),
         (["left", "middle/left"], "names left twice"),
     ):
         with pytest.raises(RequestError, match=said):
             choose(images, words)
+    with pytest.raises(RequestError, match="not-x would mean two things"):
+        chosen_named(["not-x", "x"])
+    for value, said in ((1, "all pictures of faces have it"), (0, "no pictures of faces have it")):
+        alike = from_arrays("faces", images.image, attribute=np.full((N, 1), value), attributes=["left"])
+        with pytest.raises(RequestError, match=said):
+            choose(alike, ["left"])
     with pytest.raises(RequestError, match="no attributes of its own"):
         choose(from_arrays("x", images.image), ["bald"])
     with pytest.raises(RequestError, match="random-conv does not tell left: attributes are judged by classifier"):
         evaluated(choose(images, ["left"]), {}, features="random-conv")
+
+
+def chosen_named(names):
+    has = np.arange(2 * N).reshape(N, 2) % 3 == 0
+    chosen = choose(from_arrays("faces", faces()[0].image, attribute=has, attributes=names), names)
+    return chosen.images.attributes, chosen.ways
+
+
+def test_half_of_the_pictures_have_what_is_measured_however_it_is_spread():
+    image = np.zeros((7, 8, 12, 1), np.uint8)
+    for i, width in enumerate((1, 1, 2, 2, 3, 9, 10)):
+        image[i, 2:6, 1 : 1 + width] = 255
+    # a mean would be 4
+    assert choose(from_arrays("bars", image), ["wide"]).images.attribute.ravel().tolist() == [0, 0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_each_attribute_has_a_judge_of_its_own(lazy):
+    images, _ = faces()
+    if lazy:
+        images = replace(images, image=Lazy(lambda i: images.image[i], images.image.shape), fingerprint="f")
+    prints = {attributes.parted(images, name).fingerprint for name in NAMES}
+    assert len({*prints, images.fingerprint}) == 4
 
 
 # -- judging
@@ -125,7 +161,7 @@ def test_wrong_words_are_explained():
 def test_translators_that_do_as_they_are_told_and_nothing_else():
     images, _ = faces()
     chosen = choose(images, ["left", "middle/right"])
-    found = evaluated(chosen, {name: painting(way) for name, way in chosen.ways.items()})
+    found = evaluated(chosen, {name: painting(way, chosen.images.attributes) for name, way in chosen.ways.items()})
     assert (found["accuracy"], found["accuracy_worst"], found["accuracy_before"]) == (1, 1, 0)
     assert found["others_kept"] == 1 and "class_kept" not in found
     # their levels are one off at most
@@ -172,3 +208,72 @@ def test_measured_attributes_need_no_classifier():
     found = evaluated(chosen, {"wide": widest, "not-wide": widest}, features="random-conv")
     assert (found["accuracy"], found["accuracy_worst"], found["accuracy_before"]) == (0.5, 0, 0)
     assert (found["features"], found["split"], "others_kept" in found) == ("measured", "train", False)
+
+
+def test_judges_that_err_are_compared_with_themselves_and_pictures_with_the_data(monkeypatch):
+    """This judge of the middle says the contrary where the left is bright."""
+
+    def erring(features, images):
+        if images.name != "faces-middle":
+            return of_brightness(features, images)
+
+        def classify(x):
+            score = (third(1)(x)) * jnp.where(third(0)(x) > 0, -1, 1)
+            return jax.nn.softmax(jnp.stack([-score, score], axis=1))
+
+        return FeatureNet("erring", third(1), classify, "1" * 64)
+
+    monkeypatch.setattr(attributes, "feature_net", erring)
+    images, tests = faces(tests=200)
+    chosen = choose(images, ["right", "middle"])
+    found = evaluated(chosen, dict.fromkeys(chosen.ways, lambda state, images, key: images))
+    # no change is no change, however wrong both looks are; of the middle it is right already where it errs
+    assert found["others_kept"] == 1
+    errs = [np.mean(tests[tests[:, 1] == value, 0] == 1) for value in (0, 1)]
+    assert found["accuracy_before"] == found["accuracy"] == pytest.approx(sum(errs) / 4)
+    # the way back is to what the data say a picture was
+    found = evaluated(chosen, {name: painting(way, chosen.images.attributes) for name, way in chosen.ways.items()})
+    assert found["cycle_l1"] < 1.5 / 255
+
+
+def test_of_attributes_that_exclude_each_other_all_must_be_as_asked():
+    images, tests = faces(tests=200)
+    chosen = choose(images, ["left/right"])
+
+    def added(state, images, key):
+        # left comes, and right does not go
+        return images.at[:, :, :4].set(0.5)
+
+    found = evaluated(chosen, {"left": added, "right": painting(chosen.ways["right"], ("left", "right"))})
+    # asked of all that are not so already: left alone
+    asked = tests[(tests[:, 0] != 1) | (tests[:, 2] != 0)]
+    assert found["accuracy_worst"] == pytest.approx(np.mean(asked[:, 2] == 0))
+    assert found["accuracy"] == pytest.approx((1 + np.mean(asked[:, 2] == 0)) / 2)
+
+
+def test_of_the_translated_pictures_the_class_is_asked(monkeypatch):
+    images, tests = faces(label=True)
+    # the class is said by the middle third
+    label, test_label = images.attribute[:, 1].astype(np.int32), tests[:, 1].astype(np.int32)
+    images = replace(images, label=label, test_label=test_label)
+
+    def by_the_middle(features, images):
+        if images.name != "faces":
+            return of_brightness(features, images)
+        classify = lambda x: jax.nn.softmax(jnp.stack([-third(1)(x), third(1)(x)], axis=1))  # noqa: E731
+        return FeatureNet("classes", third(1), classify, "2" * 64)
+
+    monkeypatch.setattr(attributes, "feature_net", by_the_middle)
+    chosen = choose(images, ["left", "middle"])
+    found = evaluated(chosen, {name: painting(way, chosen.images.attributes) for name, way in chosen.ways.items()})
+    # two ways of four change the class of all whom they are asked of
+    assert found["class_kept"] == 0.5
+
+
+def test_which_pictures_are_measured():
+    chosen = choose(faces(tests=5)[0], ["left"])
+    nothing = dict.fromkeys(chosen.ways, lambda state, images, key: images)
+    found = evaluated(chosen, nothing)
+    assert (found["split"], found["n_fake"]) == ("train", N)
+    # each goes one of the two ways
+    assert evaluated(chosen, nothing, evaluate_samples=12)["n_fake"] == 12

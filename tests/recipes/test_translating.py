@@ -12,6 +12,9 @@ from scipy.special import log_softmax
 from jaxgan.config import Options
 from jaxgan.data import images, pairs
 from jaxgan.game import init_state, make_step
+from jaxgan.nets.layers import InstanceNorm
+from jaxgan.nets.patch import PatchDiscriminator
+from jaxgan.nets.translation import ResNetTranslator
 from jaxgan.recipes import cut, cyclegan, pix2pix, srgan, stargan
 from jaxgan.recipes.feature_nets import feature_net
 from jaxgan.recipes.judging_translations import targets
@@ -293,9 +296,20 @@ def test_stargan_changes_one_attribute_and_leaves_the_others_as_d_sees_them(monk
         np.testing.assert_allclose(made, expected, atol=1e-5)
         other = game.net("generator", A, jnp.asarray(1 - told, jnp.float32))
         assert off(made, other) > 1e-3
-    # of a size that D does not know
-    large = jnp.repeat(jnp.repeat(A, 2, axis=1), 3, axis=2)
-    assert ways["second"].translate(game.state, large, jax.random.key(0)).shape == (BATCH, 16, 24, 1)
+    # of a size that D does not know: it is shown the picture at its own, smoothly
+    large = jnp.asarray(RANDOM.uniform(-1, 1, (BATCH, 16, 24, 1)), jnp.float32)
+    shown = large.reshape(BATCH, 8, 2, 8, 3, 1).mean(axis=(2, 4))
+    has = (logits_of(game, jax.image.resize(large, shown.shape, "linear")) > 0).astype(np.float32)
+    assert off(jax.image.resize(large, shown.shape, "linear"), shown) < 0.2 < off(large[:, ::2, ::3], shown)
+    told = jnp.asarray(np.stack([has[:, 0], np.ones(BATCH, np.float32)], axis=1))
+    made = ways["second"].translate(game.state, large, jax.random.key(0))
+    np.testing.assert_allclose(made, game.net("generator", large, told), atol=1e-5)
+    # averaged parameters where there are any
+    averaged = jax.tree.map(lambda x: 0.5 * x, game.state.params["generator"])
+    state = replace(game.state, ema={"generator": averaged})
+    made = ways["second"].translate(state, large, jax.random.key(0))
+    game.state = replace(game.state, params={**game.state.params, "generator": averaged})
+    np.testing.assert_allclose(made, game.net("generator", large, told), atol=1e-5)
 
 
 def test_stargan_asks_for_attributes_that_another_picture_has():
@@ -304,3 +318,19 @@ def test_stargan_asks_for_attributes_that_another_picture_has():
     assert given is batch["image"] and asked.shape == (500, 2)
     rows, wanted = (sorted(map(tuple, np.asarray(one).tolist())) for one in (batch["attribute"], asked))
     assert rows == wanted and np.mean((asked == batch["attribute"]).all(axis=1)) < 0.1
+
+
+@pytest.mark.parametrize(("recipe", "part"), [(cut, None), (cyclegan, "b")])
+def test_low_pass_filters_are_in_the_nets_of_both_players(recipe, part):
+    domains, config = pairs.unpaired(pairs.aligned(some_images(), "negative")), recipe.PRESETS["cpu"].config
+    nets = replace(config.nets, **SMALL, blocks=1, antialias=True)
+    game = Played(recipe.make(replace(config, nets=nets), OPTIONS, domains))
+    x = jnp.concatenate([A, B])
+    for player, module in (
+        ("generator", ResNetTranslator(1, 4, 1, 1, antialias=True)),
+        ("discriminator", PatchDiscriminator(4, 1, InstanceNorm, antialias=True)),
+    ):
+        # their layers have other names than those without; of two parts each sees half
+        mine = x if part is None else x[:BATCH]
+        expected = module.apply(game.of(player, part), mine, train=True)
+        np.testing.assert_allclose(game.net(player, x)[: len(mine)], expected, atol=1e-5)
