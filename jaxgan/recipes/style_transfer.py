@@ -9,8 +9,9 @@ section 4.4: the game of `cut` on crops of a single picture, with nothing but th
 
 The photograph's crops are domain a, the style domain b. The defaults take two photographs that come with
 scikit-learn. Style is judged by eye, and by the Frechet distance of random convolutions between translated
-crops and the style's; there is no published number for it. The paper's nets for one picture are StyleGAN2's, of
-1024 pixels; these are `cut`'s, so there is no preset `paper`.
+crops and the style's: after 600 steps (experiments/translation.py) 9, 45 before, 32 without the contrast or without
+low-pass filters, which leaves a chequered ground. There is no published number for it. The paper's nets for one
+picture are StyleGAN2's, of 1024 pixels; these are `cut`'s, so there is no preset `paper`.
 """
 
 from dataclasses import replace
