@@ -47,7 +47,7 @@ def data(arguments: list[str]) -> int:
     asked = parse(Data, arguments, "jaxgan data")
     from jaxgan.data import catalogue
     from jaxgan.data.images import DataError
-    from jaxgan.data.tfds import default_data_dir
+    from jaxgan.data.prepared_sets import default_data_dir
 
     try:
         if asked.action == "prepare":

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jaxgan.data import folders, images, official, pairs, resizing, tfds
+from jaxgan.data import folders, images, official, pairs, prepared_sets, preparing, resizing, tfds
 from jaxgan.data.images import DEFAULT_LIMIT_BYTES, DataError, Images
 from jaxgan.data.pairs import Domains, Pairs
-from jaxgan.data.tfds import Prepared
+from jaxgan.data.prepared_sets import Prepared
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def load(
     - `Domains`: ``domains:PATH`` (`folders.two_domains`), a prepared ``cycle_gan/...`` of TFDS, or two of the
       images above, ``X+Y`` (`pairs.joined`). A path that has a "+" or ":" and exists is taken as it stands.
 
-    data_dir: where TFDS sets are prepared and kept, default `tfds.default_data_dir()`; or a folder
+    data_dir: where TFDS sets are prepared and kept, default `prepared_sets.default_data_dir()`; or a folder
     that holds the official files of the set, itself or in a subfolder of the set's name: then the
     set is prepared from them in the default place.
     files: the folder with the official files, where `data_dir` is to be something else.
@@ -142,12 +142,12 @@ def prepare(spec: str, data_dir: str | Path | None = None, files: str | Path | N
     spec = _class(spec)[0]
     data_dir, files = _places(spec, data_dir, files)
     _check_name(spec, data_dir)
-    return tfds.prepare(spec, data_dir, files)
+    return preparing.prepare(spec, data_dir, files)
 
 
 def prepared(data_dir: str | Path | None = None) -> list[Prepared]:
-    """Every set prepared in `data_dir` (default `tfds.default_data_dir()`), sorted by name and version."""
-    return tfds.prepared(data_dir)
+    """Every set prepared in `data_dir` (default `prepared_sets.default_data_dir()`), sorted by name and version."""
+    return prepared_sets.prepared(data_dir)
 
 
 def _is_cycle_gan(spec: str) -> bool:
@@ -175,7 +175,11 @@ def _halves(spec: str, data_dir: str | Path | None) -> tuple[str, str] | None:
     def stands(part: str) -> bool:
         head = _class(part)[0]
         kind, path = _path(head)
-        return path.exists() if kind else bool(head) and ("+" not in head or tfds.find(head, data_dir) is not None)
+        return (
+            path.exists()
+            if kind
+            else bool(head) and ("+" not in head or prepared_sets.find(head, data_dir) is not None)
+        )
 
     places = [i for i, letter in enumerate(spec) if letter == "+"]
     if not places or stands(spec):
@@ -186,16 +190,16 @@ def _halves(spec: str, data_dir: str | Path | None) -> tuple[str, str] | None:
 
 def _places(name: str, data_dir: str | Path | None, files: str | Path | None) -> tuple[Path, Path | None]:
     """(where it is prepared, where its official files lie or None)."""
-    place = tfds.default_data_dir() if data_dir is None else Path(data_dir).expanduser()
+    place = prepared_sets.default_data_dir() if data_dir is None else Path(data_dir).expanduser()
     if files is not None:
         return place, Path(files).expanduser()
     fetched = official.SETS.get(name)
-    if data_dir is None or fetched is None or tfds.find(name, place):
+    if data_dir is None or fetched is None or prepared_sets.find(name, place):
         return place, None
     for folder in (place, place / name):
         lacking = [file for file in fetched.files if not (folder / file).is_file()]
         if not lacking:
-            return tfds.default_data_dir(), folder
+            return prepared_sets.default_data_dir(), folder
         if len(lacking) < len(fetched.files):
             raise DataError(f"{folder} holds some official files of {name} but lacks {', '.join(lacking)}")
     return place, None
@@ -203,9 +207,9 @@ def _places(name: str, data_dir: str | Path | None, files: str | Path | None) ->
 
 def _check_name(spec: str, data_dir: Path) -> None:
     dataset = spec.partition(":")[0].partition("/")[0]
-    if spec in KNOWN or tfds.find(spec, data_dir):
+    if spec in KNOWN or prepared_sets.find(spec, data_dir):
         return
-    with tfds.quiet():
+    with preparing.quiet():
         import tensorflow_datasets
 
         names = {*KNOWN, *tensorflow_datasets.list_builders(with_community_datasets=False)}

@@ -1,7 +1,4 @@
-"""tensorflow-datasets without TensorFlow: prepare and read image data sets as array_record.
-
-``digits``, ``mnist``, ``fashion_mnist`` and ``cifar10`` are prepared by builders of our own (`official`). Every
-other TFDS set is read if it is prepared; preparing it takes TensorFlow.
+"""tensorflow-datasets without TensorFlow: image sets that are prepared (`preparing`) become `Images`.
 
 TFDS itself is imported only to prepare and to decode: a set decoded once is read back from a file
 beside it (a 60,000-image set takes seconds to decode and 0.1 s to read back).
@@ -9,142 +6,22 @@ beside it (a 60,000-image set takes seconds to decode and 0.1 s to read back).
 
 import contextlib
 import hashlib
-import importlib.util
-import io
 import json
 import os
-import re
-import shutil
-import socket
-import sys
 import tempfile
-import threading
-import urllib.parse
-import urllib.request
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from jaxgan.data import official
 from jaxgan.data.images import DEFAULT_LIMIT_BYTES, DEFAULT_SIZE, DataError, Images, Lazy, from_arrays
+from jaxgan.data.prepared_sets import Prepared, default_data_dir, find, split_counts
+from jaxgan.data.preparing import how_to_prepare, prepare, quiet
 from jaxgan.data.resizing import check_resizer, square
 
 CHUNK = 512
-
-
-class Prepared(NamedTuple):
-    """A prepared set: its TFDS name (name or name/config), version, folder, split sizes and bytes on disk."""
-
-    name: str
-    version: str
-    path: Path
-    num_train: int
-    num_test: int
-    num_bytes: int
-
-
-def default_data_dir() -> Path:
-    """$JAXGAN_DATA_DIR, or else $TFDS_DATA_DIR, or else ~/tensorflow_datasets as in TFDS."""
-    chosen = os.environ.get("JAXGAN_DATA_DIR") or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(chosen).expanduser()
-
-
-def prepared(data_dir: str | Path | None = None) -> list[Prepared]:
-    """Every data set prepared in `data_dir`, sorted by name and version; empty if there is no such folder."""
-    data_dir = default_data_dir() if data_dir is None else Path(data_dir).expanduser()
-    infos = [*data_dir.glob("*/*/dataset_info.json"), *data_dir.glob("*/*/*/dataset_info.json")]
-    found = [_described(info.parent, data_dir) for info in infos]
-    return sorted((one for one in found if one), key=lambda one: (one.name, _ordered(one.version)))
-
-
-def find(name: str, data_dir: str | Path | None = None) -> Prepared | None:
-    """The newest prepared version of `name` (name, name/config, either with :version), or None."""
-    name, _, version = name.partition(":")
-    if not re.fullmatch(r"\w+(/\w[\w.+-]*)?", name):
-        return None  # not even a name: a path, say
-    data_dir = default_data_dir() if data_dir is None else Path(data_dir).expanduser()
-    found = [_described(info.parent, data_dir) for info in (data_dir / name).glob("*/dataset_info.json")]
-    fitting = [one for one in found if one and version in ("", one.version)]
-    return max(fitting, key=lambda one: _ordered(one.version), default=None)
-
-
-def online(url: str, timeout: float = 0.5) -> bool:
-    """Whether the host of `url`, or the proxy for it, accepts a connection within `timeout` seconds.
-
-    TFDS by itself tries an unreachable host for minutes.
-    """
-    parts = urllib.parse.urlsplit(url)
-    host = parts.hostname or ""
-    proxy = urllib.request.getproxies().get(parts.scheme)
-    if proxy and not urllib.request.proxy_bypass(host):
-        parts = urllib.parse.urlsplit(proxy if "//" in proxy else f"//{proxy}")
-    address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
-    reached = threading.Event()
-
-    def connect() -> None:
-        with contextlib.suppress(OSError), socket.create_connection(address, timeout):
-            reached.set()
-
-    # in a thread, for looking up a name has no time limit of its own
-    thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(timeout)
-    return reached.is_set()
-
-
-def prepare(name: str, data_dir: str | Path | None = None, files: str | Path | None = None) -> Prepared:
-    """Prepares `name` in `data_dir` as array_record, unless it is there already.
-
-    files: a folder with the official files (`official.SETS`), used in place of a download. Downloaded or
-    not, every file must match TFDS's checksum. Several processes may prepare the same set at once:
-    each writes a folder of its own, and the first to finish renames it into place.
-    Raises DataError if it cannot be had: offline, a wrong or missing file, an unwritable folder, or
-    a set that needs TensorFlow where there is none.
-    """
-    data_dir = default_data_dir() if data_dir is None else Path(data_dir).expanduser()
-    if found := find(name, data_dir):
-        return found
-    if name != "digits" and name not in official.SETS:
-        return _prepare_by_tensorflow(name, data_dir, files)
-    download = name in official.SETS and files is None
-    if download and not online(official.SETS[name].url):
-        raise DataError(_offline(name, data_dir))
-    if name in official.SETS and files is not None:
-        files = Path(files).expanduser()
-        if missing := [file for file in official.SETS[name].files if not (files / file).is_file()]:
-            raise DataError(f"{files} lacks {', '.join(missing)} of {name}; get them from {official.SETS[name].url}")
-    elif files is not None:
-        raise DataError(f"{name} takes no files: it comes with scikit-learn")
-    staging = _staging(data_dir)
-    try:
-        with quiet(loud=download):
-            import tensorflow_datasets as tfds
-
-            config = tfds.download.DownloadConfig(
-                manual_dir=None if files is None else os.fspath(files),
-                force_checksums_validation=True,
-                try_download_gcs=False,  # Google's prepared copies are tfrecord, which has no random access
-            )
-            builder = official.builder(name)(data_dir=os.fspath(staging))
-            downloads = data_dir / "downloads" if download else staging / "downloads"
-            _download_and_prepare(builder, config, downloads, name)
-            version = str(builder.version)
-        target = data_dir / name / version
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            (staging / name / version).rename(target)
-        except OSError as error:
-            if find(name, data_dir) is None:  # else another process was first
-                raise DataError(f"{target} is in the way of preparing {name}: remove it") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    found = find(name, data_dir)
-    if found is None:
-        raise DataError(f"{data_dir / name} vanished while {name} was prepared; try again")
-    return found
 
 
 def load(
@@ -172,7 +49,7 @@ def load(
     found = find(name, data_dir)
     if found is None:
         if not download and files is None and name != "digits":
-            raise DataError(f"{name} is not prepared in {data_dir}; run: {_command(name)}")
+            raise DataError(f"{name} is not prepared in {data_dir}; run: {how_to_prepare(name)}")
         found = prepare(name, data_dir, files)
     return _read(found, size, resizer, limit_bytes)
 
@@ -201,46 +78,6 @@ def load_domains(
     return a, b
 
 
-def _prepare_by_tensorflow(name: str, data_dir: Path, files: str | Path | None) -> Prepared:
-    if importlib.util.find_spec("tensorflow") is None:
-        raise DataError(
-            f"{name} is not prepared in {data_dir}, and needs TensorFlow to be prepared: pip install 'jaxgan[tf]'"
-        )
-    with quiet(loud=True):
-        import tensorflow_datasets as tfds
-
-        try:
-            builder = tfds.builder(name, data_dir=os.fspath(_writable(data_dir)), try_gcs=False)
-        except Exception as error:  # an unknown name, config or version: TFDS has a class for each
-            raise DataError(f"{name} cannot be prepared: {_first_line(error)}") from error
-        url = next(iter(builder.url_infos or {}), None)
-        if files is None and url and not online(url):
-            raise DataError(_offline(name, data_dir, url))
-        config = tfds.download.DownloadConfig(
-            manual_dir=None if files is None else os.fspath(files), try_download_gcs=False
-        )
-        _download_and_prepare(builder, config, data_dir / "downloads", name)
-    found = find(name, data_dir)
-    if found is None:
-        raise DataError(f"{name} was prepared, but is not found in {data_dir}; name it with its config: {name}/CONFIG")
-    return found
-
-
-def _download_and_prepare(builder: Any, config: Any, downloads: Path, name: str) -> None:
-    from tensorflow_datasets.core.download import download_manager, util
-
-    try:
-        builder.download_and_prepare(
-            download_dir=os.fspath(downloads), download_config=config, file_format="array_record"
-        )
-    except DataError as error:
-        raise DataError(_first_line(error)) from error  # TFDS adds lines of its own
-    except download_manager.NonMatchingChecksumError as error:
-        raise DataError(f"{_first_line(error).rstrip(':')}: it is not the official file of {name}") from error
-    except (OSError, util.DownloadError) as error:
-        raise DataError(f"{name} could not be prepared: {_first_line(error)}") from error
-
-
 def _read(
     found: Prepared, size: int | None, resizer: str, limit_bytes: int, splits: tuple[str, str] | None = None
 ) -> Images:
@@ -255,7 +92,7 @@ def _read(
     image_key, shape = _image_feature(found, features)
     label_key = None if splits else _label_feature(features)
     attributes_key, attributes = (None, ()) if splits else _attributes_feature(features)
-    counts = _counts(information)
+    counts = split_counts(information)
     train, test = _parts(found, counts, *(splits or ("train", "test")))
     height, width, channels = (int(d) if int(d) > 0 else None for d in shape)
     fits = height is not None and height == width
@@ -381,32 +218,6 @@ def _parts(found: Prepared, counts: Mapping[str, int], train: str, test: str) ->
     return train, next((split for split in (test, "validation") if counts.get(split) and split != train), None)
 
 
-def _counts(information: Mapping[str, Any]) -> dict[str, int]:
-    return {split["name"]: sum(map(int, split.get("shardLengths", []))) for split in information.get("splits", [])}
-
-
-def _described(path: Path, data_dir: Path) -> Prepared | None:
-    parts = path.relative_to(data_dir).parts
-    if any(part.startswith((".", "incomplete.")) for part in parts) or not _ordered(parts[-1]):
-        return None
-    try:
-        information = json.loads((path / "dataset_info.json").read_text())
-        num_bytes = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
-    except (OSError, ValueError):
-        return None
-    counts = _counts(information)
-    domains = counts.get("trainA", 0) + counts.get("trainB", 0)
-    train = counts.get("train", next(iter(counts.values()), 0) if len(counts) == 1 else domains)
-    test = counts.get("test", counts.get("validation", counts.get("testA", 0) + counts.get("testB", 0)))
-    return Prepared("/".join(parts[:-1]), parts[-1], path, train, test, num_bytes)
-
-
-def _ordered(version: str) -> tuple[int, ...]:
-    """The version for comparing, empty if it is none."""
-    numbers = version.split(".")
-    return tuple(map(int, numbers)) if len(numbers) == 3 and all(n.isdecimal() for n in numbers) else ()
-
-
 def _identity(found: Prepared) -> str:
     """What the decoded copy is valid for: the set's description and its files' names, sizes and times."""
     digest = hashlib.sha256((found.path / "dataset_info.json").read_bytes())
@@ -437,55 +248,3 @@ def _cached(path: Path, key: str, make: Any) -> dict[str, np.ndarray]:
             Path(temporary).unlink(missing_ok=True)
             raise
     return content
-
-
-def _writable(data_dir: Path) -> Path:
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=data_dir):
-            pass
-    except OSError as error:
-        raise DataError(
-            f"{data_dir} cannot be written ({error.strerror}); choose another with --data-dir or JAXGAN_DATA_DIR"
-        ) from error
-    return data_dir
-
-
-def _staging(data_dir: Path) -> Path:
-    # Our own, for TFDS draws the name of its temporary folder from `random`, which forked or
-    # equally seeded processes share.
-    return Path(tempfile.mkdtemp(dir=_writable(data_dir), prefix=".preparing-"))
-
-
-@contextlib.contextmanager
-def quiet(loud: bool = False) -> Iterator[None]:
-    """Silences TFDS; when `loud` its messages and progress bars go to standard error, never to standard output."""
-    sink = sys.stderr if loud else io.StringIO()
-    with contextlib.redirect_stdout(sink):
-        import absl.logging
-        from tensorflow_datasets.core.utils import tqdm_utils
-
-        verbosity = absl.logging.get_verbosity()
-        absl.logging.set_verbosity(absl.logging.ERROR)
-        (tqdm_utils.enable_progress_bar if loud else tqdm_utils.disable_progress_bar)()
-        try:
-            yield
-        finally:
-            absl.logging.set_verbosity(verbosity)
-            tqdm_utils.enable_progress_bar()
-
-
-def _offline(name: str, data_dir: Path, url: str | None = None) -> str:
-    url = url or official.SETS[name].url
-    reach = f"{name} is not prepared in {data_dir}, and {urllib.parse.urlsplit(url).hostname} cannot be reached: "
-    if name not in official.SETS:
-        return reach + "connect, or copy a prepared folder there"
-    return reach + f"connect, or run: {_command(name)} (FOLDER holding {', '.join(official.SETS[name].files)})"
-
-
-def _command(name: str) -> str:
-    return f"jaxgan data prepare {name}" + (" --files FOLDER" if name in official.SETS else "")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip()

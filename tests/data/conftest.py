@@ -21,10 +21,10 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def prepared_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data dir that holds nothing but the digits."""
-    from jaxgan.data import tfds
+    from jaxgan.data import preparing
 
     data_dir = tmp_path_factory.mktemp("data-dir")
-    tfds.prepare("digits", data_dir)
+    preparing.prepare("digits", data_dir)
     return data_dir
 
 

@@ -28,3 +28,8 @@ def refused(call, *words: str) -> None:
     assert "\n" not in message
     for word in words:
         assert word in message, message
+
+
+def multiset(image: np.ndarray, label: np.ndarray) -> list[tuple[int, bytes]]:
+    """Examples without their order: TFDS shuffles when it writes."""
+    return sorted((int(k), pixels.tobytes()) for pixels, k in zip(image, label, strict=True))

@@ -3,7 +3,7 @@ import shutil
 import numpy as np
 from PIL import Image
 
-from jaxgan.data import catalogue, official, tfds
+from jaxgan.data import catalogue, official, prepared_sets, preparing, tfds
 from jaxgan.data.images import Images
 from jaxgan.data.pairs import Domains, Pairs
 from tests.data.files import refused
@@ -24,7 +24,7 @@ def test_every_form_is_understood(prepared_digits, tmp_path):
 def test_digits_go_to_the_default_place():
     assert catalogue.load("digits").num_classes == 10
     (one,) = catalogue.prepared()
-    assert one.path == tfds.default_data_dir() / "digits" / "1.0.0"
+    assert one.path == prepared_sets.default_data_dir() / "digits" / "1.0.0"
     assert catalogue.prepare("digits") == one
 
 
@@ -45,16 +45,16 @@ def test_known_table_describes_what_is_loaded(prepared_digits):
 def test_data_dir_may_hold_the_official_files(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(tfds, "load", lambda *args: asked.append(args))
-    monkeypatch.setattr(tfds, "prepare", lambda *args: asked.append(args))
+    monkeypatch.setattr(preparing, "prepare", lambda *args: asked.append(args))
     files = tmp_path / "all" / "mnist"
     files.mkdir(parents=True)
     for file in official.SETS["mnist"].files:
         (files / file).write_bytes(b"")
     for data_dir in (files, files.parent):
         catalogue.load("mnist", data_dir)
-        assert asked.pop()[:3] == ("mnist", tfds.default_data_dir(), files)
+        assert asked.pop()[:3] == ("mnist", prepared_sets.default_data_dir(), files)
         catalogue.prepare("mnist", data_dir)
-        assert asked.pop() == ("mnist", tfds.default_data_dir(), files)
+        assert asked.pop() == ("mnist", prepared_sets.default_data_dir(), files)
     catalogue.load("mnist", tmp_path, files)
     assert asked.pop()[:3] == ("mnist", tmp_path, files)
     catalogue.load("mnist", tmp_path)
@@ -173,7 +173,7 @@ def test_cycle_gan_of_tfds_has_two_domains(tmp_path):
             for i in range(n):
                 yield i, {"image": Image.fromarray(np.full((9, 12, 3), value + i, np.uint8)), "label": label}
 
-    with tfds.quiet():
+    with preparing.quiet():
         CycleGan(data_dir=str(tmp_path)).download_and_prepare(file_format="array_record")
     for _ in range(2):  # decoded, and from the decoded copies
         data = catalogue.load("cycle_gan/horse2zebra", tmp_path, size=9)
