@@ -13,7 +13,8 @@ right answers, which pixels alone ask for, is blurred.
 Features are those of the data set's own classifier, or random convolutions where it has no labels (`--features`); the
 paper's are VGG's. D judges patches, not whole pictures. Expected, by experiments/translation.py: on test digits PSNR
 20.0 and sharpness 0.97, where pixels alone (--adversarial-weight 0 --content-weight 0) have 20.4 and 0.85, and twice
-the Frechet distance.
+the Frechet distance; on clothes, 28x28 from 7x7 after 800 steps, 18.7 and 0.57, alone 19.6 and 0.24 and four times the
+distance, and 85 per cent taken for what they are, alone 80.
 """
 
 from dataclasses import dataclass
