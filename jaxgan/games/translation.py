@@ -48,8 +48,8 @@ def cycle(r: Round) -> tuple[Array, ...]:
 
 
 def identity(r: Round) -> tuple[Array, ...]:
-    """The example itself, which is of the domain already."""
-    return (r.example,)
+    """The example itself, which is of the domain already, and its own domain where the generator is told one."""
+    return (r.example,) if r.condition is None else (r.example, r.condition)
 
 
 def back(r: Round) -> tuple[Array, ...]:
@@ -57,13 +57,6 @@ def back(r: Round) -> tuple[Array, ...]:
     if r.condition is None:
         raise ValueError("the way back needs a condition: the domains")
     return r.made, r.condition
-
-
-def itself(r: Round) -> tuple[Array, ...]:
-    """The example, and its own domain: nothing is to change."""
-    if r.condition is None:
-        raise ValueError("what is to stay as it is needs a condition: the domains")
-    return r.example, r.condition
 
 
 def content(weight: Weight, features: Callable[[Array], Array]) -> Term:

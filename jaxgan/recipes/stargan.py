@@ -42,7 +42,7 @@ from jaxgan.data.images import batches
 from jaxgan.evaluation.moments import ATTRIBUTES
 from jaxgan.game import Net, State
 from jaxgan.games.terms import auxiliary_classification
-from jaxgan.games.translation import back, itself, reproduction
+from jaxgan.games.translation import back, identity, reproduction
 from jaxgan.games.two_player import Given
 from jaxgan.losses.auxiliary import binary_cross_entropy, cross_entropy
 from jaxgan.nets import heads
@@ -172,7 +172,7 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
     hyper = {name: getattr(config, name) for name in weights}
     content = [reproduction("cycle_weight", back)]
     # another pass of the generator, which a weight of 0 does not need
-    content += [reproduction("identity_weight", itself)] if config.identity_weight else []
+    content += [reproduction("identity_weight", identity)] if config.identity_weight else []
     game = classic_game(
         rules,
         generator,

@@ -402,6 +402,7 @@ def any_domain_from_any(optimizer: optax.GradientTransformation) -> Game:
         generator_terms=[
             auxiliary_classification("weight", "classifier", of=("fake",), wanted=lambda r: r.given[1]),
             reproduction(0.5, back),
+            reproduction(0.3, identity),
         ],
         generator_when=every(2),
     )

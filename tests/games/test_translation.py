@@ -75,7 +75,7 @@ def test_closeness_is_the_mean_difference_of_what_was_made_before_anybody_change
     ("inputs", "expected"),
     [
         (cycle, generated(MADE[[2, 3, 0, 1]])),
-        (identity, generated(EXAMPLE)),
+        (identity, generated(EXAMPLE, LABEL)),
         (back, generated(MADE, LABEL)),
         (lambda r: (r.given[0] + r.made,), generated(SOURCE + MADE)),
     ],
@@ -91,6 +91,12 @@ def test_reproduction_pulls_on_what_was_made_on_the_way():
     gradient = jax.grad(lambda made: reproduction(1.0, cycle)(played(made=made)))(jnp.asarray(MADE))
     sign = np.sign(generated(MADE[[2, 3, 0, 1]]) - EXAMPLE)
     np.testing.assert_allclose(gradient, 2.0 * sign[[2, 3, 0, 1]] / MADE.size, rtol=1e-5)
+
+
+def test_identity_without_domains_is_the_example_alone():
+    assert len(identity(played(condition=None))) == 1
+    value = reproduction("weight", identity)(played(condition=None))
+    np.testing.assert_allclose(value, 0.7 * np.abs(generated(EXAMPLE) - EXAMPLE).mean(), rtol=1e-5)
 
 
 def test_the_way_back_needs_the_domains():
