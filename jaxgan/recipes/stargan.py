@@ -12,11 +12,12 @@ domain is to come back from there when the generator is told the first one.
     jaxgan translate RUN picture.png --to 7                          by the name of the class, or
     jaxgan translate RUN picture.png --to not-thick                  of the attribute
 
-Of attributes a picture has any number at once. They come from the data (``celeb_a`` of TFDS; ``attributes.csv`` or
-CelebA's own ``list_attr_celeba.txt`` in a folder; an .npz file's ``attribute``), or of handwriting are measured. The
-generator is told all that are wanted: in training those of another picture of the batch. Afterwards one changes, and
-the others are those that D sees in the picture; so no attributes of a user's pictures need be known, and where D errs,
-what was not asked for changes too. The authors' code takes them from the data set instead.
+Of attributes a picture has any number at once. They come from the data: ``celeb_a`` of TFDS, an .npz file's
+``attribute`` and ``attributes``, or beside a folder's pictures CelebA's own ``list_attr_celeba.txt`` or a table
+``attributes.csv``: a line ``file,Male,Young``, then one for each picture, ``anna.jpg,0,1``. Those of handwriting are
+measured. The generator is told all that are wanted: in training those of another picture of the batch. Afterwards
+one changes, and the others are those that D sees in the picture; so no attributes of a user's pictures need be known,
+and where D errs, what was not asked for changes too. The authors' code takes them from the data set instead.
 
 The generator's first layer is not normalized, unlike the paper's: normalization of each picture takes a constant
 away, which the domain beside the picture is, and leaves of it what comes in at the border. --identity-weight, which
