@@ -41,6 +41,12 @@ def tiny_data(name: str) -> Any:
         return pairs.aligned(noise((32, 32, 3)), "negative")
     if "+" in name or name.startswith("cycle_gan/"):
         return pairs.joined(noise((32, 32, 3)), noise((32, 32, 3)))
+    if name == "folder:celeba":
+        names = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
+        has = random.integers(0, 2, (36, 5))
+        some = noise((32, 32, 3))
+        told = {"attribute": has[:24], "test_attribute": has[24:], "attributes": names}
+        return images.from_arrays(name, some.image, test_image=some.test_image, **told)
     return noise(KNOWN[name].shape if name in KNOWN else (32, 32, 3))
 
 

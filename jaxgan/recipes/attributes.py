@@ -26,7 +26,7 @@ from jaxgan.training.recipe import Evaluation, Translate
 
 @dataclass(frozen=True)
 class Judge:
-    """`tells` of uint8 pictures [n, height, width, channel] whether they have something: bool [n]; who it is."""
+    """`tells` of uint8 pictures [n, height, width, channel] whether they have something, [n], or NaN; who it is."""
 
     tells: Callable[[np.ndarray], np.ndarray]
     name: str
@@ -124,16 +124,15 @@ def judges(chosen: Chosen, features: str) -> Mapping[str, Callable[[], Judge]]:
 
     Measured attributes are measured. For each of the others a classifier of the set learns once to tell the pictures
     that have it from those that have not (`feature_net`).
-    RequestError for a feature net that knows nothing of them.
+    With other `features`, which know nothing of them, these say NaN.
     """
-    told = [name for name, limit in chosen.thresholds.items() if limit is None]
-    if told and features not in ("auto", "classifier"):
-        raise RequestError(f"--features {features} does not tell {told[0]}: attributes are judged by classifier")
 
     def judge(name: str) -> Judge:
         limit = chosen.thresholds[name]
         if limit is not None:
             return Judge(lambda images: _scores(name, images) > limit, "measured", digest_of(name, str(limit)))
+        if features not in ("auto", "classifier"):
+            return Judge(lambda images: np.full(len(images), np.nan), "none", "")
         net = feature_net("classifier", parted(chosen.images, name))
         return Judge(lambda images: probabilities(net, images).argmax(axis=-1) == 1, net.name, net.identity)
 
@@ -194,10 +193,11 @@ def attribute_evaluation(chosen: Chosen, options: Options, ways: Mapping[str, Tr
                 continue
             made = translated(translate, state, shown[rows], key)
             after = seen(made)
-            right.append(np.mean((after[:, columns] == values).all(axis=1)))
-            was_right.append(np.mean((before[rows][:, columns] == values).all(axis=1)))
+            # the least over columns is whether all are so
+            right.append(_alike(after[:, columns], values).min(axis=1).mean())
+            was_right.append(_alike(before[rows][:, columns], values).min(axis=1).mean())
             if others:
-                kept.append(np.mean(after[:, others] == before[rows][:, others]))
+                kept.append(_alike(after[:, others], before[rows][:, others]).mean())
             if classifier is not None and label is not None:
                 same.append(accuracy(classifier(), made, label[places][rows]))
             for own, back in ways.items():
@@ -223,3 +223,9 @@ def attribute_evaluation(chosen: Chosen, options: Options, ways: Mapping[str, Tr
         return found | said(who, digest_of(*(net.identity for net in nets)), images.name, n, held, images.note)
 
     return evaluate
+
+
+def _alike(seen: np.ndarray, others: Any) -> np.ndarray:
+    """1 where two looks agree, 0 where they differ, NaN where either says nothing."""
+    one, other = np.asarray(seen, np.float64), np.asarray(others, np.float64)
+    return np.where(np.isnan(one + other), np.nan, one == other)

@@ -128,8 +128,6 @@ def test_wrong_words_are_explained():
             choose(alike, ["left"])
     with pytest.raises(RequestError, match="no attributes of its own"):
         choose(from_arrays("x", images.image), ["bald"])
-    with pytest.raises(RequestError, match="random-conv does not tell left: attributes are judged by classifier"):
-        evaluated(choose(images, ["left"]), {}, features="random-conv")
 
 
 def chosen_named(names):
@@ -277,3 +275,11 @@ def test_which_pictures_are_measured():
     assert (found["split"], found["n_fake"]) == ("train", N)
     # each goes one of the two ways
     assert evaluated(chosen, nothing, evaluate_samples=12)["n_fake"] == 12
+
+
+def test_features_that_know_nothing_of_an_attribute_say_nothing():
+    chosen = choose(faces()[0], ["left", "right"])
+    ways = {name: painting(way, ("left", "right")) for name, way in chosen.ways.items()}
+    found = evaluated(chosen, ways, features="random-conv")
+    assert all(np.isnan(found[name]) for name in ("accuracy", "accuracy_worst", "accuracy_before", "others_kept"))
+    assert found["cycle_l1"] < 1.5 / 255 and found["features"] == "none"
