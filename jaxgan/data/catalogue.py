@@ -175,11 +175,9 @@ def _halves(spec: str, data_dir: str | Path | None) -> tuple[str, str] | None:
     def stands(part: str) -> bool:
         head = _class(part)[0]
         kind, path = _path(head)
-        return (
-            path.exists()
-            if kind
-            else bool(head) and ("+" not in head or prepared_sets.find(head, data_dir) is not None)
-        )
+        if kind:
+            return path.exists()
+        return bool(head) and ("+" not in head or prepared_sets.find(head, data_dir) is not None)
 
     places = [i for i, letter in enumerate(spec) if letter == "+"]
     if not places or stands(spec):

@@ -38,7 +38,7 @@ from jaxgan.recipes.translating import (
     Task,
     Translators,
     check_pictures,
-    patch_judge,
+    domain_judge,
     translate_with,
     translation_recipe,
     translator,
@@ -96,15 +96,7 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
     size = domains.size
     check_pictures(rules, size, "cut")
     generator = translator(nets, size)
-    discriminator = patch_judge(
-        rules,
-        size,
-        nets.discriminator_width,
-        nets.patch_layers,
-        nets.dtype,
-        nets.normalization,
-        antialias=nets.antialias,
-    )
+    discriminator = domain_judge(nets, rules, size)
     samples = [(min(config.positions, h * w), c) for h, w, c in map_shapes(generator, size)]
     terms = [
         patch_contrast(weight, "contrast", config.positions, config.temperature, of)

@@ -41,7 +41,7 @@ from jaxgan.recipes.translating import (
     Task,
     Translators,
     check_pictures,
-    patch_judge,
+    domain_judge,
     translate_with,
     translation_recipe,
     translator,
@@ -100,15 +100,7 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
     check_pictures(rules, size, "cyclegan")
     check_halves(rules)
     either = translator(nets, size)
-    judge = patch_judge(
-        rules,
-        size,
-        nets.discriminator_width,
-        nets.patch_layers,
-        nets.dtype,
-        nets.normalization,
-        antialias=nets.antialias,
-    )
+    judge = domain_judge(nets, rules, size)
     terms = [
         reproduction(name, inputs)
         for name, inputs in (("cycle_weight", cycle), ("identity_weight", identity))

@@ -106,6 +106,12 @@ def patch_judge(
     return adapt(module, *shapes, couples_batch=normalization == "batch")
 
 
+def domain_judge(nets: Translators, rules: Rules, size: Size) -> Net:
+    """A discriminator of patches of one domain's pictures of this size, (height, width, channel), alone."""
+    width, layers, dtype = nets.discriminator_width, nets.patch_layers, nets.dtype
+    return patch_judge(rules, size, width, layers, dtype, nets.normalization, antialias=nets.antialias)
+
+
 def check_pictures(rules: Rules, size: Size, system: str) -> None:
     """Refuses rules that these nets have no place for, and pictures that are too small for them."""
     check_layers(rules, system, possible=("spectral_norm",))
