@@ -107,7 +107,7 @@ def our_stage(workload: Workload, dtype: Any = None, seed: int = 0) -> Any:
     import jax.numpy as jnp
     import optax
 
-    from jaxgan.data import images, toy
+    from jaxgan.data import batches, images, toy
     from jaxgan.game import Player
     from jaxgan.games.two_player import gradient_penalty, two_player
     from jaxgan.latent import normal_prior
@@ -128,7 +128,7 @@ def our_stage(workload: Workload, dtype: Any = None, seed: int = 0) -> Any:
     else:
         pixels = np.random.default_rng(0).integers(0, 256, (max(2048, 2 * w.batch), *w.size), np.uint8)
         source, shape = (
-            images.batches(images.Images("noise", pixels, None, None, None, (), ""), w.batch, seed=0),
+            batches.image_batches(images.Images("noise", pixels, None, None, None, (), ""), w.batch, seed=0),
             w.size,
         )
         if w.net == "dcgan":

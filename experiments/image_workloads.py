@@ -140,7 +140,7 @@ def our_stage(workload: ImageWorkload, dtype: Any = None) -> Any:
     """The workload as a stage of training, from the library's public parts."""
     import optax
 
-    from jaxgan.data import images
+    from jaxgan.data import batches, images
     from jaxgan.game import Player
     from jaxgan.games.two_player import gradient_penalty, two_player
     from jaxgan.latent import normal_prior
@@ -164,7 +164,7 @@ def our_stage(workload: ImageWorkload, dtype: Any = None) -> Any:
         lazy_terms=terms,
         lazy_interval=w.interval,
     )
-    return Stage(game, 10**9, images.batches(data, w.batch, seed=0))
+    return Stage(game, 10**9, batches.image_batches(data, w.batch, seed=0))
 
 
 def noise(workload: ImageWorkload) -> tuple[np.ndarray, np.ndarray]:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jaxgan.data import folders, images, official, pairs, prepared_sets, preparing, resizing, tfds
+from jaxgan.data import domains, folders, images, official, prepared_sets, preparing, resizing, tfds
+from jaxgan.data.domains import Domains
 from jaxgan.data.images import DEFAULT_LIMIT_BYTES, DataError, Images
-from jaxgan.data.pairs import Domains, Pairs
+from jaxgan.data.pairs import Pairs
 from jaxgan.data.prepared_sets import Prepared
 
 
@@ -69,7 +70,7 @@ def load(
       that have an attribute or have it not: ``celeb_a:Male``, ``celeb_a:not-Male``.
     - `Pairs`: ``pairs:PATH`` (`folders.side_by_side`).
     - `Domains`: ``domains:PATH`` (`folders.two_domains`), a prepared ``cycle_gan/...`` of TFDS, or two of the
-      images above, ``X+Y`` (`pairs.joined`). A path that has a "+" or ":" and exists is taken as it stands.
+      images above, ``X+Y`` (`domains.joined`). A path that has a "+" or ":" and exists is taken as it stands.
 
     data_dir: where TFDS sets are prepared and kept, default `prepared_sets.default_data_dir()`; or a folder
     that holds the official files of the set, itself or in a subfolder of the set's name: then the
@@ -85,7 +86,7 @@ def load(
         raise DataError(f"'{spec}' takes no official files")
     if both:
         a, b = (load_images(half, data_dir, None, size, resizer, download, limit_bytes) for half in both)
-        return pairs.joined(a, b, size, resizer)
+        return domains.joined(a, b, size, resizer)
     if kind == "pairs":
         return folders.side_by_side(path, size, resizer, limit_bytes=limit_bytes)
     if kind == "domains":
@@ -94,7 +95,7 @@ def load(
         if files is not None:
             raise DataError(f"'{spec}' takes no official files; unpack them and write domains:PATH")
         a, b = tfds.load_domains(spec, data_dir, size, resizer, limit_bytes)
-        return replace(pairs.joined(a, b, size, resizer), name=spec.partition(":")[0].partition("/")[2])
+        return replace(domains.joined(a, b, size, resizer), name=spec.partition(":")[0].partition("/")[2])
     return load_images(spec, data_dir, files, size, resizer, download, limit_bytes)
 
 
@@ -112,7 +113,7 @@ def load_images(
         raise DataError(f"'{spec}' is not one set of images: write {', '.join(IMAGE_FORMS)} or a name")
     whole, chosen = _class(spec)
     if chosen is not None:
-        return pairs.only(load_images(whole, data_dir, files, size, resizer, download, limit_bytes), chosen)
+        return domains.only(load_images(whole, data_dir, files, size, resizer, download, limit_bytes), chosen)
     kind, path = _path(spec)
     if files is not None and kind:
         raise DataError(f"'{spec}' takes no official files")

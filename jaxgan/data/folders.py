@@ -5,15 +5,17 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from jaxgan.data import attribute_files
-from jaxgan.data.images import DEFAULT_LIMIT_BYTES, DEFAULT_SIZE, DataError, Images, Lazy, from_arrays, listed
-from jaxgan.data.pairs import KEPT, Domains, Pairs, Pixels, digest_of, identity
+from jaxgan.data.domains import Domains
+from jaxgan.data.images import DEFAULT_LIMIT_BYTES, DEFAULT_SIZE, DataError, Images, from_arrays, listed
+from jaxgan.data.pairs import Pairs
 from jaxgan.data.picture_files import header, listing, picture, upright, visible
+from jaxgan.data.pixels import Lazy, Pixels, digest_of, identity, remembered
 from jaxgan.data.resizing import RESIZERS, check_resizer, cut
 
 
@@ -169,7 +171,7 @@ def side_by_side(
 
     def part(files: list[Path]) -> tuple[Pixels, Pixels, str]:
         if lazy:
-            once = lru_cache(KEPT)(lambda i: halves(files[i]))
+            once = remembered(lambda i: halves(files[i]))
             source, target = (Lazy(partial(_nth, once, k), (len(files), *shape)) for k in (0, 1))
             return source, target, files_identity(files, path, f"pairs {side} {used} {planes}")
         left, right = np.empty((2, len(files), *shape), np.uint8)

@@ -1,23 +1,19 @@
-"""Image data sets in one form, from arrays or an .npz file, and the batches made of them.
+"""Image data sets in one form, from arrays or an .npz file.
 
-`Images` is what every reader returns and what evaluation takes; `batches` turns it into a source of
+`Images` is what every reader returns and what evaluation takes; `batches.image_batches` turns it into a source of
 training batches. Pixels stay uint8 until the compiled step.
 """
 
-import hashlib
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.arrays import Array, Batch, Key, to_float
-from jaxgan.data.source import DeviceSource, HostSource, shuffled_indices
+from jaxgan.data.pixels import Pixels, fingerprint
 
 DEFAULT_SIZE = 64
 DEFAULT_LIMIT_BYTES = 2**30
@@ -25,32 +21,10 @@ NPZ_KEYS = (
     *("image", "label", "attribute", "test_image", "test_label", "test_attribute"),
     *("classes", "attributes", "name", "note"),
 )
-# Far above any epoch number, so that flips never share a key with the shuffle's epochs.
-_FLIP = 0x666C6970
 
 
 class DataError(ValueError):
     """What is wrong with the user's data or request, and what would be right, in one line."""
-
-
-@dataclass(frozen=True, eq=False)
-class Lazy:
-    """Images decoded when they are asked for, for sets that do not fit in memory.
-
-    decode: i -> uint8 [height, width, channel], safe to call from several threads.
-    shape: (n, height, width, channel).
-    """
-
-    decode: Callable[[int], np.ndarray]
-    shape: tuple[int, int, int, int]
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        if not 0 <= index < self.shape[0]:
-            raise IndexError(f"image {index} of {self.shape[0]}")
-        return self.decode(int(index))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +48,9 @@ class Images:
     """
 
     name: str
-    image: np.ndarray | Lazy
+    image: Pixels
     label: np.ndarray | None
-    test_image: np.ndarray | Lazy | None
+    test_image: Pixels | None
     test_label: np.ndarray | None
     classes: tuple[str, ...]
     fingerprint: str
@@ -96,17 +70,6 @@ class Images:
     def num_classes(self) -> int:
         """How many classes there are, 0 if unlabelled."""
         return len(self.classes)
-
-
-def fingerprint(image: np.ndarray, label: np.ndarray | None, attribute: np.ndarray | None = None) -> str:
-    """sha256 (hex) over the shape, the uint8 pixels, the int32 labels and the uint8 attributes, in order."""
-    digest = hashlib.sha256(repr(image.shape).encode())
-    digest.update(np.ascontiguousarray(image).data)
-    if label is not None:
-        digest.update(np.ascontiguousarray(label, np.int32).data)
-    if attribute is not None:
-        digest.update(np.ascontiguousarray(attribute, np.uint8).data)
-    return digest.hexdigest()
 
 
 def from_arrays(
@@ -200,71 +163,6 @@ def npz(path: str | Path) -> Images:
         )
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-
-
-def in_parts(images: np.ndarray | Lazy, rows: int = 500) -> Iterator[np.ndarray]:
-    """Images [n, ...] as arrays [at most rows, ...], in order: lazy ones are never all in memory."""
-    for start in range(0, len(images), rows):
-        stop = min(start + rows, len(images))
-        yield (
-            images[start:stop] if isinstance(images, np.ndarray) else np.stack([images[i] for i in range(start, stop)])
-        )
-
-
-def batches(images: Images, batch_size: int, seed: int, flip: bool = False) -> DeviceSource | HostSource:
-    """Training batches: ``image`` float32 [batch, h, w, c] in [-1, 1], ``index`` int32, and where the images have
-    them ``label`` int32 [batch] and ``attribute`` uint8 [batch, attributes].
-
-    Images in memory give a `DeviceSource`, whose order follows from the run's data key; lazy ones a
-    `HostSource`, whose order follows from `seed`. Both visit every image once an epoch, in a new
-    order each epoch. `flip` mirrors every image left to right with probability 1/2, anew each time.
-    """
-    n = len(images.image)
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; give 1 or more")
-
-    def finish(raw: Mapping[str, Array], key: Key, step: Array) -> Batch:
-        image = to_float(raw["image"])
-        if flip:
-            image = jnp.where(flips(key, step, batch_size), image[:, :, ::-1], image)
-        return {**raw, "image": image}
-
-    if isinstance(images.image, Lazy):
-        lazy, said = images.image, _said(images)
-
-        def read(index: Any) -> dict[str, Any]:
-            element: dict[str, Any] = {"image": lazy[int(index)], "index": np.int32(index)}
-            return {**element, **{name: one[int(index)] for name, one in said.items()}}
-
-        return HostSource(stream(n, read, seed).batch(batch_size), finish, batch_size)
-
-    arrays = {"image": images.image, **_said(images)}
-
-    def batch(arrays: Mapping[str, Array], key: Key, step: Array) -> Batch:
-        index = shuffled_indices(key, step, batch_size, n)
-        raw = {name: jnp.asarray(a).at[index].get(mode="promise_in_bounds") for name, a in arrays.items()}
-        return finish({**raw, "index": index}, key, step)
-
-    return DeviceSource(arrays, batch, batch_size)
-
-
-def _said(images: Images) -> dict[str, np.ndarray]:
-    """What is said of each training image, by the name that it has in a batch."""
-    return {name: one for name in ("label", "attribute") if (one := getattr(images, name)) is not None}
-
-
-def flips(key: Key, step: Array, batch_size: int) -> Array:
-    """Which images of batch number `step` are mirrored: bool [batch, 1, 1, 1], true with probability 1/2."""
-    flip_key = jax.random.fold_in(jax.random.fold_in(key, _FLIP), step)
-    return jax.random.bernoulli(flip_key, shape=(batch_size, 1, 1, 1))
-
-
-def stream(n: int, read: Callable[[Any], Any], seed: int) -> Any:
-    """grain's endless dataset of read(index), every index in range(n) once an epoch, in an order that `seed` gives."""
-    import grain
-
-    # grain seeds with 32 bits
-    return grain.MapDataset.range(n).seed(seed % 2**32).shuffle().repeat().map(read)
 
 
 def _checked_image(what: str, image: Any) -> np.ndarray:

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from jaxgan.data.images import DataError, Images, Lazy, fingerprint
+from jaxgan.data.images import DataError, Images
+from jaxgan.data.pixels import Lazy, fingerprint
 
 # Pillow's filters widen their support when they reduce, so all but "nearest" antialias; this is
 # what FID's "clean" resizing means, and what TensorFlow's and PyTorch's defaults do not do.

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.data.images import DEFAULT_LIMIT_BYTES, DEFAULT_SIZE, DataError, Images, Lazy, from_arrays
+from jaxgan.data.images import DEFAULT_LIMIT_BYTES, DEFAULT_SIZE, DataError, Images, from_arrays
+from jaxgan.data.pixels import Lazy
 from jaxgan.data.prepared_sets import Prepared, default_data_dir, find, split_counts
 from jaxgan.data.preparing import how_to_prepare, prepare, quiet
 from jaxgan.data.resizing import check_resizer, square

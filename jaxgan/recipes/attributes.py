@@ -14,8 +14,8 @@ import numpy as np
 
 from jaxgan.arrays import Key, to_float
 from jaxgan.config import Options, RequestError
-from jaxgan.data.images import Images, Lazy, in_parts, listed
-from jaxgan.data.pairs import digest_of, identity
+from jaxgan.data.images import Images, listed
+from jaxgan.data.pixels import Lazy, digest_of, identity, in_parts
 from jaxgan.evaluation.features import probabilities
 from jaxgan.evaluation.moments import ATTRIBUTES, SCORES
 from jaxgan.game import State

@@ -12,7 +12,8 @@ import numpy as np
 from jaxgan import augment, dynamics
 from jaxgan.arrays import Array, Key
 from jaxgan.config import Options, RequestError
-from jaxgan.data.images import Images, batches
+from jaxgan.data.batches import image_batches
+from jaxgan.data.images import Images
 from jaxgan.game import Game, LossInput, Net, Player, every
 from jaxgan.games.terms import another_class, another_picture, matching_aware
 from jaxgan.games.two_player import (
@@ -242,7 +243,7 @@ def image_recipe(
         coupled_penalties=coupled_penalties,
     )
     hyper = {**numbers(rules), **heads.hyper}
-    stage = Stage(game, options.steps, batches(images, options.batch, options.seed, flip), hyper=hyper)
+    stage = Stage(game, options.steps, image_batches(images, options.batch, options.seed, flip), hyper=hyper)
     return staged(rules, (stage,), inputs, generate, options, images, num_classes)
 
 

@@ -22,7 +22,8 @@ import optax
 
 from jaxgan.arrays import Array, Batch, Key, Params
 from jaxgan.config import Options, Preset, RequestError, at_least, fraction
-from jaxgan.data.images import batches, in_parts
+from jaxgan.data.batches import image_batches
+from jaxgan.data.pixels import in_parts
 from jaxgan.evaluation.features import FeatureNet, probabilities
 from jaxgan.game import Game, LossInput, LossOutput, Net, Player, State, Update
 from jaxgan.losses.auxiliary import cross_entropy
@@ -86,7 +87,7 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
     game = Game({"classifier": Player(net, optax.adam(schedule))}, (Update("classifier", ("classifier",), loss),))
     tested = images.test_image is not None and images.test_label is not None
     return Recipe(
-        stages=(Stage(game, options.steps, batches(images, options.batch, options.seed, config.flip)),),
+        stages=(Stage(game, options.steps, image_batches(images, options.batch, options.seed, config.flip)),),
         evaluations={"test": _evaluation(net, images)} if tested else {},
         best=("test", "accuracy", -1) if tested else None,
     )

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.config import Options, Preset, at_least
-from jaxgan.data.pairs import domain_batches
+from jaxgan.data.batches import domain_batches
 from jaxgan.game import Net
 from jaxgan.games.translation import patch_contrast
 from jaxgan.nets.adapt import adapt

@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 import jax.numpy as jnp
 
 from jaxgan.config import Options, Preset, RequestError, at_least
-from jaxgan.data.pairs import domain_batches
+from jaxgan.data.batches import domain_batches
 from jaxgan.games.translation import cycle, identity, reproduction
 from jaxgan.memory import ImagePool
 from jaxgan.nets.adapt import in_parts

@@ -9,8 +9,9 @@ import numpy as np
 
 from jaxgan.config import Options, RequestError
 from jaxgan.data import catalogue, toy
+from jaxgan.data.domains import Domains, unpaired
 from jaxgan.data.images import DataError, Images
-from jaxgan.data.pairs import Domains, Pairs, aligned, unpaired
+from jaxgan.data.pairs import Pairs, aligned
 from jaxgan.data.transformations import TRANSFORMATIONS
 
 Data = Images | toy.Mixture | Pairs | Domains

@@ -28,7 +28,8 @@ import numpy as np
 
 from jaxgan.arrays import Array, Key, to_float
 from jaxgan.config import Options, Preset, at_least
-from jaxgan.data.images import Images, in_parts
+from jaxgan.data.images import Images
+from jaxgan.data.pixels import in_parts
 from jaxgan.evaluation.matching import matched_error
 from jaxgan.game import State
 from jaxgan.games.terms import mutual_information

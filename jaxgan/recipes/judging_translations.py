@@ -11,8 +11,10 @@ from scipy.stats import spearmanr
 
 from jaxgan.arrays import Array, Key, to_float, to_uint8
 from jaxgan.config import Options
-from jaxgan.data.images import Images, Lazy, fingerprint
-from jaxgan.data.pairs import Domains, Pairs
+from jaxgan.data.domains import Domains
+from jaxgan.data.images import Images
+from jaxgan.data.pairs import Pairs
+from jaxgan.data.pixels import Lazy, fingerprint
 from jaxgan.evaluation import moments as moments_of
 from jaxgan.evaluation.features import FeatureNet, features, probabilities
 from jaxgan.evaluation.frechet import frechet_distance, moments

@@ -20,7 +20,7 @@ Preset `cpu` is narrow and takes 16 pictures a step; `paper` has the paper's net
 from dataclasses import dataclass
 
 from jaxgan.config import Options, Preset, at_least, fraction
-from jaxgan.data.pairs import pair_batches
+from jaxgan.data.batches import pair_batches
 from jaxgan.games.translation import closeness
 from jaxgan.nets.adapt import adapt
 from jaxgan.nets.translation import UNet, unet_depth

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 
 from jaxgan.arrays import Array, Batch, Key
 from jaxgan.config import Options, Preset, RequestError, at_least
-from jaxgan.data.images import batches
+from jaxgan.data.batches import image_batches
 from jaxgan.data.source import BatchFn
 from jaxgan.game import Net, State
 from jaxgan.games.two_player import Round
@@ -139,7 +139,7 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
     sizes = progressive.sizes_of(images.size)
     prior, begins = normal_prior(config.latent), beginnings(config, len(sizes))
     inputs: Callable[..., Any] = labelled(prior, num_classes) if num_classes else prior
-    source = batches(images, options.batch, options.seed, config.flip)
+    source = image_batches(images, options.batch, options.seed, config.flip)
     nets = [_nets(config, images.size, num_classes, level) for level in range(len(sizes))]
     hyper = {**numbers(rules), "drift_weight": config.drift_weight}
     stages = []

@@ -19,7 +19,8 @@ import numpy as np
 from jaxgan.arrays import to_uint8
 from jaxgan.config import RequestError, check_seed
 from jaxgan.data.folders import folder
-from jaxgan.data.images import Images, Lazy, in_parts
+from jaxgan.data.images import Images
+from jaxgan.data.pixels import Lazy, in_parts
 from jaxgan.evaluation.features import FeatureNet, features, probabilities
 from jaxgan.evaluation.metrics import DEFAULT, METRICS, Material, check_there, measure
 from jaxgan.recipes.classification_accuracy import classification_accuracy

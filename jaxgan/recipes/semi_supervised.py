@@ -33,8 +33,9 @@ import optax
 
 from jaxgan.arrays import Array, Key, to_float
 from jaxgan.config import Options, Preset, RequestError, at_least, fraction
-from jaxgan.data.images import Images, in_parts
+from jaxgan.data.images import Images
 from jaxgan.data.labelled import by_class, few_labels
+from jaxgan.data.pixels import in_parts
 from jaxgan.game import Net, Player, State
 from jaxgan.games.semi_supervised import semi_supervised
 from jaxgan.games.two_player import collapse_alarm

@@ -20,7 +20,7 @@ distance, and 85 per cent taken for what they are, alone 80.
 from dataclasses import dataclass
 
 from jaxgan.config import Options, Preset, RequestError, at_least
-from jaxgan.data.pairs import pair_batches
+from jaxgan.data.batches import pair_batches
 from jaxgan.games.translation import content
 from jaxgan.nets.adapt import adapt
 from jaxgan.nets.layers import BatchNorm

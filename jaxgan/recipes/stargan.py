@@ -39,7 +39,7 @@ import jax.numpy as jnp
 
 from jaxgan.arrays import Array, Batch, Key
 from jaxgan.config import Options, Preset, RequestError, at_least
-from jaxgan.data.images import batches
+from jaxgan.data.batches import image_batches
 from jaxgan.evaluation.moments import ATTRIBUTES
 from jaxgan.game import Net, State
 from jaxgan.games.terms import auxiliary_classification
@@ -201,7 +201,7 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
     return translation_recipe(
         game,
         options,
-        batches(images, options.batch, options.seed, config.flip),
+        image_batches(images, options.batch, options.seed, config.flip),
         {**numbers(rules), **hyper},
         {name: Translation(way, images.size[2]) for name, way in ways.items()},
         class_picture(images, ways),

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxgan.arrays import Array, Key
 from jaxgan.config import Options, RequestError, at_least
-from jaxgan.data.images import Lazy
+from jaxgan.data.pixels import Lazy
 from jaxgan.data.source import DeviceSource, HostSource
 from jaxgan.game import Game, Net, State
 from jaxgan.games.two_player import collapse_alarm

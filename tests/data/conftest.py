@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.files import save
+from jaxgan.data.images import Images, from_arrays
+from tests.data.files import noise, save
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -42,3 +43,10 @@ def classes_folder(tmp_path: Path) -> Path:
     (folder / ".DS_Store").write_text("x")
     (folder / "dog" / "notes.txt").write_text("x")
     return folder
+
+
+@pytest.fixture(scope="module")
+def colours() -> Images:
+    """21 training and 5 test pictures of 16x16 in three classes."""
+    label, test_label = np.arange(21) % 3, np.arange(5) % 3
+    return from_arrays("blobs", noise(21, 16, 16, 3), label, noise(5, 16, 16, 3), test_label, "xyz")

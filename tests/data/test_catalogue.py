@@ -4,8 +4,9 @@ import numpy as np
 from PIL import Image
 
 from jaxgan.data import catalogue, official, prepared_sets, preparing, tfds
+from jaxgan.data.domains import Domains
 from jaxgan.data.images import Images
-from jaxgan.data.pairs import Domains, Pairs
+from jaxgan.data.pairs import Pairs
 from tests.data.files import refused
 
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from jaxgan.data import folders
-from jaxgan.data.images import Lazy
+from jaxgan.data.pixels import Lazy
 from jaxgan.data.resizing import RESIZERS, square
 from tests.data.files import noise, refused, save
 

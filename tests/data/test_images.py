@@ -1,16 +1,8 @@
-from dataclasses import replace
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.data import folders, images
-from jaxgan.data.images import Lazy
-from jaxgan.data.source import DeviceSource, HostSource
+from jaxgan.data import images
 from tests.data.files import noise, refused
-
-KEY = jax.random.key(7)
 
 # --- npz
 
@@ -71,74 +63,6 @@ def test_npz_mistakes_are_explained(tmp_path):
         refused(lambda: images.npz(path), "file.npz", *words)
 
 
-# --- resizing
-
-
-def test_device_batches(classes_folder):
-    data = folders.folder(classes_folder)
-    source = images.batches(data, 4, seed=0)
-    assert isinstance(source, DeviceSource) and source.arrays["image"].dtype == np.uint8
-    step = jax.jit(source.batch)
-    seen = []
-    for s in range(3):  # two epochs of six
-        batch = step(source.arrays, KEY, s)
-        assert set(batch) == {"image", "label", "index"}
-        assert batch["image"].dtype == jnp.float32 and batch["image"].shape == (4, 8, 8, 3)
-        assert batch["label"].dtype == batch["index"].dtype == jnp.int32
-        index = np.asarray(batch["index"])
-        np.testing.assert_allclose(batch["image"], data.image[index] / 127.5 - 1, atol=1e-6)
-        np.testing.assert_array_equal(batch["label"], data.label[index])
-        seen += index.tolist()
-    assert sorted(seen[:6]) == sorted(seen[6:]) == list(range(6))
-
-
-def test_unlabelled_batches_have_no_label(tmp_path):
-    source = images.batches(images.from_arrays("x", noise(3, 4, 4)), 2, seed=0)
-    assert set(source.batch(source.arrays, KEY, jnp.asarray(0))) == {"image", "index"}
-
-
-def test_host_batches_from_lazy_images(classes_folder):
-    memory, lazy = folders.folder(classes_folder), folders.folder(classes_folder, limit_bytes=0)
-    source = images.batches(lazy, 4, seed=5)
-    assert isinstance(source, HostSource)
-    iterator = source.iterate(0)
-    raw = [next(iterator) for _ in range(6)]
-    seen = []
-    for s, arrays in enumerate(raw):
-        assert arrays["image"].dtype == np.uint8 and arrays["image"].shape == (4, 8, 8, 3)
-        batch = jax.jit(source.batch)(arrays, KEY, s)
-        assert batch["index"].dtype == batch["label"].dtype == jnp.int32
-        index = np.asarray(batch["index"])
-        np.testing.assert_allclose(batch["image"], memory.image[index] / 127.5 - 1, atol=1e-6)
-        np.testing.assert_array_equal(batch["label"], memory.label[index])
-        seen += index.tolist()
-    epochs = np.array(seen).reshape(4, 6)
-    np.testing.assert_array_equal(np.sort(epochs, axis=1), np.tile(np.arange(6), (4, 1)))
-    resumed = source.iterate(3)
-    for s in range(3, 6):
-        np.testing.assert_array_equal(next(resumed)["index"], raw[s]["index"])
-    other = images.batches(lazy, 4, seed=6).iterate(0)
-    assert [next(other)["index"].tolist() for _ in range(6)] != [arrays["index"].tolist() for arrays in raw]
-
-
-def test_flips_mirror_about_half_anew_each_step():
-    data = images.from_arrays("x", noise(1, 4, 4))
-    plain, source = images.batches(data, 200, seed=0), images.batches(data, 200, seed=0, flip=True)
-    image = plain.batch(plain.arrays, KEY, jnp.asarray(0))["image"][0]
-    masks = []
-    for s in range(2):
-        flipped = np.asarray(jax.jit(source.batch)(source.arrays, KEY, s)["image"])
-        same, mirrored = (np.isclose(flipped, x).all((1, 2, 3)) for x in (image, image[:, ::-1]))
-        assert (same ^ mirrored).all() and 60 < mirrored.sum() < 140
-        masks.append(mirrored)
-    assert 60 < (masks[0] ^ masks[1]).sum() < 140
-
-
-def test_batch_size_is_checked():
-    with pytest.raises(ValueError, match="batch_size"):
-        images.batches(images.from_arrays("x", noise(3, 4, 4)), 0, seed=0)
-
-
 # --- attributes
 
 HAS = np.array([[1, 0], [0, 0], [1, 1], [0, 1], [1, 0]])
@@ -172,16 +96,3 @@ def test_npz_holds_attributes(tmp_path):
 )
 def test_attributes_that_do_not_fit_are_explained(told, words):
     refused(lambda: images.from_arrays("faces", np.zeros((5, 1, 2), np.uint8), **told), *words)
-
-
-@pytest.mark.parametrize("lazy", [False, True])
-def test_batches_hold_the_attributes_of_their_images(lazy):
-    image = np.arange(5, dtype=np.uint8)[:, None, None, None].repeat(8, 1).repeat(8, 2)
-    data = images.from_arrays("faces", image, attribute=HAS, attributes=["a", "b"])
-    if lazy:
-        data = replace(data, image=Lazy(lambda i: image[i], image.shape))
-    source = images.batches(data, 3, seed=1)
-    arrays = source.arrays if isinstance(source, DeviceSource) else source.dataset[0]
-    batch = source.batch(arrays, jax.random.key(0), jnp.asarray(0))
-    assert set(batch) == {"image", "index", "attribute"} and batch["attribute"].shape == (3, 2)
-    np.testing.assert_array_equal(batch["attribute"], HAS[np.asarray(batch["index"])])

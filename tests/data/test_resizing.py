@@ -1,7 +1,8 @@
 import numpy as np
 
 from jaxgan.data.folders import folder
-from jaxgan.data.images import Lazy, from_arrays
+from jaxgan.data.images import from_arrays
+from jaxgan.data.pixels import Lazy
 from jaxgan.data.resizing import resized
 from tests.data.files import noise, refused
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from jaxgan.data import images
-from jaxgan.data.images import DataError, Lazy
+from jaxgan.data.images import DataError
+from jaxgan.data.pixels import Lazy
 from jaxgan.data.stacked import stacks
 from jaxgan.evaluation.modes import stack_statistics
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from jaxgan.data import images, prepared_sets, preparing, tfds
-from jaxgan.data.images import Lazy
+from jaxgan.data import batches, images, prepared_sets, preparing, tfds
+from jaxgan.data.pixels import Lazy
 from tests.data.files import multiset, refused
 
 
@@ -85,7 +85,7 @@ def test_large_sets_are_read_lazily_and_the_same(tmp_path, prepared_digits):
         np.testing.assert_array_equal(lazy.test_label, memory.test_label)
         np.testing.assert_array_equal(lazy.test_image[299], memory.test_image[299])
     assert isinstance(tfds.load("digits", tmp_path, limit_bytes=1797 * 64).image, np.ndarray)
-    iterator = images.batches(lazy, 32, seed=0).iterate(0)
+    iterator = batches.image_batches(lazy, 32, seed=0).iterate(0)
     raw = next(iterator)
     np.testing.assert_array_equal(raw["image"], memory.image[raw["index"]])
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jaxgan.config import Options, RequestError
-from jaxgan.data.images import Images, Lazy, from_arrays
+from jaxgan.data.images import Images, from_arrays
+from jaxgan.data.pixels import Lazy
 from jaxgan.evaluation.features import FeatureNet
 from jaxgan.recipes import attributes
 from jaxgan.recipes.attributes import Way, choose

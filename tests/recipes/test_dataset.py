@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from jaxgan.config import Options, RequestError
-from jaxgan.data import images, pairs
+from jaxgan.data import domains, images, pairs
+from jaxgan.data.domains import Domains
 from jaxgan.data.images import Images
-from jaxgan.data.pairs import Domains, Pairs
+from jaxgan.data.pairs import Pairs
 from jaxgan.recipes.dataset import Data, describe, need_domains, need_images, need_pairs, open_data, recall
 
 RNG = np.random.default_rng(0)
@@ -25,8 +26,8 @@ KINDS = {
     ),
     "pairs": lambda: pairs.aligned(blobs(note="few", resizer="box"), "grey"),
     "small sources": lambda: pairs.aligned(blobs(), "low_resolution"),
-    "unpaired": lambda: pairs.unpaired(pairs.aligned(blobs(), "canny")),
-    "joined": lambda: pairs.joined(blobs(note="few"), images.from_arrays("z", np.zeros((2, 8, 8), np.uint8)), 8),
+    "unpaired": lambda: domains.unpaired(pairs.aligned(blobs(), "canny")),
+    "joined": lambda: domains.joined(blobs(note="few"), images.from_arrays("z", np.zeros((2, 8, 8), np.uint8)), 8),
     "ring": lambda: open_data(Options(data="ring")),
 }
 
@@ -104,8 +105,8 @@ def test_each_recipe_gets_its_kind():
 
     assert need_domains(data["joined"], None) is data["joined"]
     found = need_domains(data["images"], "negative")
-    assert found.aligned and found.fingerprint == pairs.unpaired(made).fingerprint
-    assert need_domains(data["pairs"], None).fingerprint == pairs.unpaired(data["pairs"]).fingerprint
+    assert found.aligned and found.fingerprint == domains.unpaired(made).fingerprint
+    assert need_domains(data["pairs"], None).fingerprint == domains.unpaired(data["pairs"]).fingerprint
     refused(lambda: need_domains(data["images"], None), "one set of images", "X+Y", "domains:PATH", "--task")
     refused(lambda: need_domains(data["ring"], "canny"), "set of points")
     refused(lambda: need_domains(data["images"], "low_resolution"), "one size")

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from jaxgan.config import Options
+from jaxgan.data.domains import Domains
 from jaxgan.data.images import from_arrays
-from jaxgan.data.pairs import Domains, aligned
+from jaxgan.data.pairs import aligned
 from jaxgan.evaluation.features import FeatureNet
 from jaxgan.evaluation.translation import compare
 from jaxgan.recipes import judging_translations as translating

@@ -6,7 +6,7 @@ import pytest
 
 from jaxgan.config import RequestError
 from jaxgan.data import images
-from jaxgan.data.images import Lazy
+from jaxgan.data.pixels import Lazy
 from jaxgan.game import init_state, make_step
 from jaxgan.recipes import semi_supervised
 from jaxgan.recipes.semi_supervised import Config

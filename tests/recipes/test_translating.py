@@ -10,6 +10,7 @@ import pytest
 from scipy.special import log_softmax
 
 from jaxgan.config import Options
+from jaxgan.data import domains as two_sets
 from jaxgan.data import images, pairs
 from jaxgan.game import init_state, make_step
 from jaxgan.nets.layers import InstanceNorm
@@ -78,7 +79,7 @@ A, B = pictures(-1.0, -0.2), pictures(-0.3, 1.0)
 @pytest.fixture(scope="module")
 def unpaired() -> tuple[Played, Any]:
     """CycleGAN, and its translators, ("b" or "a", pictures) -> pictures."""
-    domains = pairs.joined(some_images("first"), some_images("second"))
+    domains = two_sets.joined(some_images("first"), some_images("second"))
     game = Played(cyclegan.make(cyclegan.Config(pool=POOL, nets=NETS, rules=TOGETHER), OPTIONS, domains))
     net = translator(NETS, SIZE)
     return game, lambda to, x: np.asarray(net.apply(game.of("generator", to), x)[0])
@@ -128,7 +129,7 @@ def test_cyclegan_translates_to_b_by_the_net_that_makes_bs(unpaired):
 
 def test_cut_contrasts_what_it_is_given_and_what_it_should_leave_alone():
     """At all places, so that nothing depends on which are drawn; the head moves with the generator."""
-    domains, temperature = pairs.joined(some_images("first"), some_images("second")), 0.3
+    domains, temperature = two_sets.joined(some_images("first"), some_images("second")), 0.3
     config = cut.Config(temperature=temperature, positions=64, contrast_width=5, nets=NETS, rules=TOGETHER)
     game = Played(cut.make(config, OPTIONS, domains))
 
@@ -322,7 +323,7 @@ def test_stargan_asks_for_attributes_that_another_picture_has():
 
 @pytest.mark.parametrize(("recipe", "part"), [(cut, None), (cyclegan, "b")])
 def test_low_pass_filters_are_in_the_nets_of_both_players(recipe, part):
-    domains, config = pairs.unpaired(pairs.aligned(some_images(), "negative")), recipe.PRESETS["cpu"].config
+    domains, config = two_sets.unpaired(pairs.aligned(some_images(), "negative")), recipe.PRESETS["cpu"].config
     nets = replace(config.nets, **SMALL, blocks=1, antialias=True)
     game = Played(recipe.make(replace(config, nets=nets), OPTIONS, domains))
     x = jnp.concatenate([A, B])
