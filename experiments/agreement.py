@@ -26,7 +26,7 @@ from families import trained
 import jaxgan
 from jaxgan.config import Options, RequestError
 from jaxgan.evaluation.features import probabilities
-from jaxgan.evaluation.record import number
+from jaxgan.evaluation.rows import number
 from jaxgan.recipes.dataset import need_images, open_data
 from jaxgan.recipes.feature_nets import feature_net
 from jaxgan.training.log import read_rows

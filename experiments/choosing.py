@@ -18,7 +18,9 @@ import numpy as np
 from contract import RESULTS, Row, arguments, finish
 
 import jaxgan
-from jaxgan.evaluation.record import combinations, number, read_record
+from jaxgan.evaluation.record import read_record
+from jaxgan.evaluation.rows import number
+from jaxgan.evaluation.seeds import combinations
 from jaxgan.training.parallel import configure_backend
 
 LOSSES = (

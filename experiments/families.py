@@ -28,7 +28,9 @@ import jaxgan
 from jaxgan.arrays import image_grid, to_uint8
 from jaxgan.config import RequestError
 from jaxgan.evaluate import evaluate
-from jaxgan.evaluation.record import combinations, final_and_best, measured, number, read_record
+from jaxgan.evaluation.record import read_record
+from jaxgan.evaluation.rows import measured, number
+from jaxgan.evaluation.seeds import combinations, final_and_best
 from jaxgan.recipes.folder import Run, read_description
 from jaxgan.recipes.protocol import Protocol
 from jaxgan.run import find_preset

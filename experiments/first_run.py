@@ -64,7 +64,8 @@ def main() -> None:
 
 def judge(run: Any, recipe: str) -> dict[str, float]:
     """Numbers on the final checkpoint of one run."""
-    from jaxgan.evaluation.record import number, read_record
+    from jaxgan.evaluation.record import read_record
+    from jaxgan.evaluation.rows import number
 
     last = read_record(run.directory).evaluations[-1]
     if recipe == "ring":

@@ -42,7 +42,9 @@ from jaxgan.config import RequestError, changed
 from jaxgan.data.images import Images
 from jaxgan.evaluation import moments
 from jaxgan.evaluation.matching import matched_error
-from jaxgan.evaluation.record import combinations, number, read_record
+from jaxgan.evaluation.record import read_record
+from jaxgan.evaluation.rows import number
+from jaxgan.evaluation.seeds import combinations
 from jaxgan.recipes.dataset import need_images, open_data
 from jaxgan.recipes.folder import Run
 from jaxgan.run import Request, find_preset, prepare

@@ -42,7 +42,9 @@ from slices import SliceEnds, add_flags, checked, finished, folder
 
 from jaxgan import run
 from jaxgan.config import RequestError, changed
-from jaxgan.evaluation.record import Record, combinations, number, read_record
+from jaxgan.evaluation.record import Record, read_record
+from jaxgan.evaluation.rows import number
+from jaxgan.evaluation.seeds import combinations
 from jaxgan.training.program import Program
 
 PACGAN = "Lin et al. 2018, arXiv 1712.04086, Table 1"

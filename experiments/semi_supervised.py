@@ -32,7 +32,9 @@ from slices import SliceEnds, add_flags, checked, finished, folder, spent
 
 from jaxgan.config import RequestError, changed
 from jaxgan.data.images import DataError
-from jaxgan.evaluation.record import combinations, number, read_record
+from jaxgan.evaluation.record import read_record
+from jaxgan.evaluation.rows import number
+from jaxgan.evaluation.seeds import combinations
 from jaxgan.run import Request, find_preset, prepare
 from jaxgan.training.parallel import configure_backend
 

@@ -36,7 +36,9 @@ import jaxgan
 from jaxgan.arrays import to_uint8
 from jaxgan.config import RequestError, changed
 from jaxgan.data.images import DataError, Images
-from jaxgan.evaluation.record import Record, combinations, number, read_record
+from jaxgan.evaluation.record import Record, read_record
+from jaxgan.evaluation.rows import number
+from jaxgan.evaluation.seeds import combinations
 from jaxgan.recipes.dataset import need_images, open_data
 from jaxgan.recipes.feature_nets import feature_net
 from jaxgan.recipes.stacked_mnist import draw_stacks, judge_stacks

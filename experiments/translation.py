@@ -39,7 +39,9 @@ from slices import SliceEnds, add_flags, checked, finished, folder
 
 import jaxgan
 from jaxgan.config import RequestError, changed, settings
-from jaxgan.evaluation.record import combinations, measured, number, read_record
+from jaxgan.evaluation.record import read_record
+from jaxgan.evaluation.rows import measured, number
+from jaxgan.evaluation.seeds import combinations
 from jaxgan.recipes.folder import Run
 from jaxgan.run import Request, find_preset, prepare
 from jaxgan.training.parallel import configure_backend

@@ -13,7 +13,7 @@ import pytest
 from jaxgan import recipes
 from jaxgan.config import Options, RequestError, changed, settings
 from jaxgan.data import images, pairs, toy
-from jaxgan.evaluation.record import direction
+from jaxgan.evaluation.rows import direction
 from jaxgan.recipes.rules import Rules
 from jaxgan.training.loop import Plan, fit
 from jaxgan.training.parallel import configure_backend

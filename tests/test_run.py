@@ -13,7 +13,7 @@ import pytest
 import jaxgan
 from jaxgan import run as runs
 from jaxgan.config import RequestError, changed
-from jaxgan.evaluation.record import summary
+from jaxgan.evaluation.seeds import summary
 from jaxgan.recipes import ring as ring_recipe
 from jaxgan.recipes.dataset import describe, open_data, recall
 from jaxgan.recipes.folder import find_members, read_description

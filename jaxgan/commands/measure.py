@@ -92,7 +92,8 @@ def evaluate(arguments: list[str]) -> int:
 
 def evaluation_lines(results: list[dict[str, Any]]) -> list[str]:
     """What evaluations say in words: a column for each checkpoint, or a table of a population's members."""
-    from jaxgan.evaluation.record import combined_evaluations, label_of, measured, protocol
+    from jaxgan.evaluation.rows import label_of, measured, protocol
+    from jaxgan.evaluation.seeds import combined_evaluations
 
     first = results[0]
     if "members" in first:
@@ -132,7 +133,8 @@ def evaluation_lines(results: list[dict[str, Any]]) -> list[str]:
 
 def _measured_cell(rows: list[dict[str, Any]], metric: str) -> str:
     """A metric of one checkpoint, or its mean and deviation over several sets of samples."""
-    from jaxgan.evaluation.record import mean_and_error, number
+    from jaxgan.evaluation.rows import number
+    from jaxgan.evaluation.seeds import mean_and_error
 
     if len(rows) > 1:
         over = mean_and_error([number(one.get(metric)) for one in rows])
@@ -239,8 +241,8 @@ def report(arguments: list[str]) -> int:
     if not asked.runs:
         raise RequestError("report on what? usage: jaxgan report RUN [RUN ...]")
     from jaxgan.evaluation.comparison import write_comparison
-    from jaxgan.evaluation.record import summary
     from jaxgan.evaluation.report import write_report
+    from jaxgan.evaluation.seeds import summary
 
     try:
         if asked.json:

@@ -66,7 +66,7 @@ def resume(arguments: list[str]) -> int:
 
 
 def _ended(directory: Path, outcome: Any) -> int:
-    from jaxgan.evaluation.record import summary
+    from jaxgan.evaluation.seeds import summary
 
     found = summary(directory)
     ends = {row["checkpoint"]: row for row in found.get("measurements", [])}

@@ -10,20 +10,7 @@ import numpy as np
 
 from jaxgan.evaluation.chart import NUM_COLOURS, Point, Series, line_chart, scatter_chart
 from jaxgan.evaluation.page import escaped, flattened, note, picture, section, table, write_page
-from jaxgan.evaluation.record import (
-    Record,
-    combinations,
-    difference,
-    direction,
-    evaluation_curves,
-    label_of,
-    last_evaluations,
-    log_curves,
-    measured,
-    number,
-    protocol,
-    read_record,
-)
+from jaxgan.evaluation.record import Record, evaluation_curves, last_evaluations, log_curves, read_record
 from jaxgan.evaluation.report import (
     EMBED_BYTES,
     events,
@@ -36,6 +23,8 @@ from jaxgan.evaluation.report import (
     with_error,
     without_errors,
 )
+from jaxgan.evaluation.rows import difference, direction, label_of, measured, number, protocol
+from jaxgan.evaluation.seeds import combinations
 
 
 def write_comparison(run_directories: Sequence[str | Path], out_path: str | Path) -> Path:

@@ -17,23 +17,9 @@ from jaxgan.evaluation.chart import (
     line_chart,
 )
 from jaxgan.evaluation.page import as_text, definitions, escaped, note, picture, section, table, write_page
-from jaxgan.evaluation.record import (
-    Combination,
-    Record,
-    best_row,
-    combinations,
-    direction,
-    evaluation_curves,
-    final_and_best,
-    label_of,
-    last_evaluations,
-    log_curves,
-    mean_and_error,
-    measured,
-    number,
-    protocol,
-    read_record,
-)
+from jaxgan.evaluation.record import Record, best_row, evaluation_curves, last_evaluations, log_curves, read_record
+from jaxgan.evaluation.rows import direction, label_of, measured, number, protocol
+from jaxgan.evaluation.seeds import Combination, combinations, final_and_best, mean_and_error
 
 NUM_GRIDS = 12
 # Beside others a picture above this size is shrunk, so that a page of 256x256 grids stays a few megabytes.

@@ -1,6 +1,6 @@
 """The protocol of an evaluation of images: which real ones, which net, which metrics, and a row that says all of it.
 
-Two rows of different protocol are no comparison: `jaxgan.evaluation.record.protocol` is what must agree.
+Two rows of different protocol are no comparison: `jaxgan.evaluation.rows.protocol` is what must agree.
 """
 
 import hashlib

@@ -107,3 +107,39 @@ def make_run(directory, seed=0, rate=2e-4, features="classifier-digits", steps=3
         (directory / "samples" / f"{step:06d}.png").write_bytes(png(shade))
     (directory / "reals.png").write_bytes(png(np.full((9, 7, 3), 255, np.uint8)))
     return directory
+
+
+def write_rows(directory, rows, end="\n"):
+    directory.mkdir(exist_ok=True)
+    (directory / "metrics.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + end)
+    return directory
+
+
+def population(directory):
+    """Two values with three seeds each; member 4 breaks after its first evaluation."""
+    scores = {0: (5.0, 2.0), 1: (4.0, 4.0), 2: (9.0, 3.0), 3: (8.0, 7.0), 4: (0.0, None), 5: (6.0, 1.0)}
+    rows = []
+    for i, step in enumerate((10, 20)):
+        for member, values in scores.items():
+            if values[i] is not None:
+                rows += [{"step": step, "member": member, "a/loss": values[i] / 2, "seconds": 1.0}]
+        for member, values in scores.items():
+            if values[i] is not None:
+                row = {
+                    "step": step,
+                    "evaluation": "e",
+                    "member": member,
+                    "fid": values[i],
+                    "fid_error": 0.1,
+                    "odd": 1.0,
+                }
+                rows += [{**row, "n_fake": 7}]
+        rows += [{"step": 12, "event": "nan", "member": 4, "message": "m"}] if step == 10 else []
+    run = write_rows(directory / "run", rows)
+    members = [{"member": m, "seed": m % 3, "values": {"w": 0.5 if m < 3 else 2.0}, "program": 0} for m in scores]
+    config = {"recipe": "ring", "config": {}, "options": {"steps": 20, "seed": 0}, "members": members}
+    (run / "config.json").write_text(json.dumps(config))
+    (run / "samples").mkdir()
+    for name in ("000010-member00", "000020-member00", "000020-member05"):
+        (run / "samples" / f"{name}.png").write_bytes(b"")
+    return run

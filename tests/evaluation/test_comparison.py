@@ -4,10 +4,9 @@ import math
 import pytest
 
 from jaxgan.evaluation.comparison import write_comparison
-from jaxgan.evaluation.record import summary
 from jaxgan.evaluation.report import write_report
-from tests.evaluation.pages import Page, make_run
-from tests.evaluation.test_record import population
+from jaxgan.evaluation.seeds import summary
+from tests.evaluation.pages import Page, make_run, population
 
 
 def test_report_of_wrongly_typed_fields(tmp_path):

@@ -5,8 +5,7 @@ import pytest
 
 from jaxgan.evaluation import report
 from jaxgan.evaluation.report import write_report
-from tests.evaluation.pages import Page, make_run, png
-from tests.evaluation.test_record import population
+from tests.evaluation.pages import Page, make_run, png, population
 
 
 def test_report_of_a_whole_run(tmp_path):

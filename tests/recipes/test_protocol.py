@@ -9,7 +9,7 @@ from jaxgan.data import images as data
 from jaxgan.data.folders import folder
 from jaxgan.evaluation.features import FeatureNet, features, pixels, random_conv
 from jaxgan.evaluation.frechet import frechet_distance, moments
-from jaxgan.evaluation.record import difference
+from jaxgan.evaluation.rows import difference
 from jaxgan.recipes import protocol
 from jaxgan.recipes.protocol import Protocol, chosen, evaluate, read_images, refer
 
