@@ -11,7 +11,7 @@ import numpy as np
 from jaxgan.config import RequestError
 from jaxgan.data.images import Images
 from jaxgan.recipes import classifier
-from jaxgan.training.loop import Plan, fit
+from jaxgan.training.loop import Plan, fit_whole
 
 
 def classification_accuracy(
@@ -35,7 +35,5 @@ def classification_accuracy(
     options = replace(preset.options, seed=seed, batch=batch, steps=preset.options.steps if steps is None else steps)
     recipe = classifier.make(replace(preset.config, **settings), options, made)
     with tempfile.TemporaryDirectory() as folder:
-        outcome = fit(recipe, Path(folder), Plan(quiet=True, log_every=100), seed)
-    if outcome.stopped != "end":
-        raise KeyboardInterrupt
+        outcome = fit_whole(recipe, Path(folder), Plan(quiet=True, log_every=100), seed)
     return float(recipe.evaluations["test"](outcome.state, jax.random.key(seed))["accuracy"])

@@ -16,7 +16,7 @@ from jaxgan.evaluation.features import FeatureNet, pixels, random_conv
 from jaxgan.evaluation.resize import clean, tf1
 from jaxgan.recipes.folder import load, write_description
 from jaxgan.training.checkpoint import CheckpointError, Checkpoints
-from jaxgan.training.loop import Plan, fit
+from jaxgan.training.loop import Plan, fit_whole
 
 
 def feature_net(features: str, images: Images, resizer: str = "tf1") -> FeatureNet:
@@ -129,8 +129,7 @@ def _cached_classifier(images: Images) -> Path:
             options = replace(preset.options, data=images.name)
             write_description(made, "classifier", preset.config, options, images)
             recipe = classifier.make(preset.config, options, images)
-            if fit(recipe, made, Plan(quiet=True, log_every=100), seed=0).stopped != "end":
-                raise KeyboardInterrupt
+            fit_whole(recipe, made, Plan(quiet=True, log_every=100), seed=0)
             try:
                 os.rename(made, directory)
             except OSError:

@@ -60,6 +60,10 @@ class Outcome:
     message: str = ""
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal that a training inside another task heard in its place; the argument is its name, SIGINT or SIGTERM."""
+
+
 class _Stop(Exception):
     """Ends the loop before its last step; the arguments are `stopped` and `message` of the outcome."""
 
@@ -83,6 +87,19 @@ def fit(
     """
     alone = Group(recipe, (Member(0, seed, recipe),))
     return _train(_Session((alone,), directory, plan, alone=True), resume, initial)
+
+
+def fit_whole(recipe: Recipe, directory: Path, plan: Plan, seed: int) -> Outcome:
+    """`fit` of a net that another task needs, and that is of no use to it before its end.
+
+    Raises Interrupted for a signal, CheckpointError if values were not finite or the folder cannot be written.
+    """
+    outcome = fit(recipe, directory, plan, seed)
+    if outcome.stopped in ("SIGINT", "SIGTERM"):
+        raise Interrupted(outcome.stopped)
+    if outcome.stopped != "end":
+        raise CheckpointError(f"the training of a net that was needed broke at step {outcome.step}: {outcome.message}")
+    return outcome
 
 
 def fit_population(
@@ -110,12 +127,10 @@ def _train(session: "_Session", resume: bool, initial: State | None) -> Outcome:
                 session.draw()
                 try:
                     score = session.evaluate()
-                except KeyboardInterrupt:
-                    if interrupted:
-                        raise
-                    # an evaluation that trains a classifier hears of the signal in our place
+                except Interrupted as heard:
+                    # by the classifier that an evaluation trains, in our place
                     session.save(at_once=True)
-                    raise _Stop("SIGINT", f"saved at step {session.step}, which was not evaluated") from None
+                    raise _Stop(*heard.args, f"saved at step {session.step}, which was not evaluated") from None
                 stopped = interrupted[0] if interrupted else "time" if session.out_of_time() else None
                 session.save(score, at_once=stopped is not None)
                 if stopped is not None and session.step < session.end:

@@ -21,7 +21,7 @@ from jaxgan.data.source import DeviceSource, HostSource
 from jaxgan.game import Game, LossInput, LossOutput, Net, Player, Update, every
 from jaxgan.training.checkpoint import CheckpointError, Checkpoints
 from jaxgan.training.log import read_rows
-from jaxgan.training.loop import MAX_ROLLBACKS, Outcome, Plan, fit
+from jaxgan.training.loop import MAX_ROLLBACKS, Outcome, Plan, fit, fit_whole
 from jaxgan.training.parallel import configure_backend
 from jaxgan.training.program import Carry, Program, Totals, accumulate, averages, init_state
 from jaxgan.training.recipe import READY, Recipe, Stage
@@ -505,23 +505,37 @@ def test_the_first_signal_saves_and_the_second_is_somebody_elses(tmp_path: Path)
     assert fit(tiny(alarm=interrupt_at(12)), tmp_path / "last", PLAN, seed=0).stopped == "end"
 
 
-def test_an_evaluation_that_is_interrupted_loses_no_training(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_evaluation_that_is_interrupted_loses_no_training(tmp_path: Path, name: str) -> None:
+    def alarm(rows: Sequence[Mapping[str, Any]]) -> None:
+        signal.raise_signal(signal.Signals[name])
+
     def interrupted(state: Any, key: Any) -> dict[str, float]:
-        # what the training of a classifier does when it hears a signal in place of the run
+        # as a classifier that is trained first, which hears the signal in place of the run
         if int(state.step) == 6:
-            raise KeyboardInterrupt
+            (tmp_path / "inner").mkdir()
+            fit_whole(tiny(alarm=alarm), tmp_path / "inner", PLAN, seed=1)
         return {"score": 1.0}
 
+    before = signal.getsignal(signal.SIGTERM)
     made = tiny(evaluations={"images": interrupted})
     outcome = fit(made, tmp_path, PLAN, seed=0)
-    assert (outcome.stopped, outcome.step) == ("SIGINT", 6)
+    assert (outcome.stopped, outcome.step) == (name, 6)
+    assert signal.getsignal(signal.SIGTERM) is before
+    shutil.rmtree(tmp_path / "inner")
     assert outcome.message == "saved at step 6, which was not evaluated"
     assert Checkpoints(tmp_path / "checkpoints").steps() == [5, 6]
-    assert fit(made, tmp_path, PLAN, seed=0, resume=True).stopped == "end"
+    assert fit(tiny(), tmp_path, PLAN, seed=0, resume=True).stopped == "end"
     whole = tmp_path / "whole"
     whole.mkdir()
     fit(tiny(), whole, PLAN, seed=0)
     assert_same_arrays(arrays(tmp_path), arrays(whole))
+
+
+def test_a_net_that_is_needed_and_breaks_says_so(tmp_path: Path) -> None:
+    broken = game(dense(4), spoil=lambda inputs: jnp.where(inputs.step == 2, jnp.nan, 0.0))
+    with pytest.raises(CheckpointError, match="broke at step 4: a/loss was not finite at step 2"):
+        fit_whole(Recipe((Stage(broken, 4, resident(POINTS)),)), tmp_path, PLAN, seed=0)
 
 
 def test_a_slice_of_a_run_ends_in_time_and_the_next_goes_on(tmp_path: Path) -> None:
