@@ -44,7 +44,8 @@ class Generator(nn.Module):
     shape: (height, width, channels); depth: doublings, None for `default_depth`.
     width: channels at the last hidden resolution, doubling towards the latent up to max_width.
     dense: units of a further layer in front of the first maps, 0 for none (InfoGAN has one, Chen et al.
-        2016, arXiv 1606.03657, appendix C.1).
+        2016, arXiv 1606.03657, appendix C.1); the first maps are then normalized while they are units, as in its
+        authors' code, and channel by channel without.
     output: applied last. dropout: of each hidden layer's activations.
     """
 
@@ -78,9 +79,12 @@ class Generator(nn.Module):
                 x = normalization(dtype=self.dtype)(x, train)
             x = dropout(nn.relu(x), self.dropout, train)
         dense = nn.Dense(start[0] * start[1] * start[2], use_bias=bias, kernel_init=weights, dtype=self.dtype)
-        x = weigh(dense, x, train, self.spectral).reshape(-1, *start)
+        x = weigh(dense, x, train, self.spectral)
+        if self.dense and normalization is not None:
+            x = normalization(dtype=self.dtype)(x, train)
+        x = x.reshape(-1, *start)
         for i in range(depth):
-            if normalization is not None:
+            if normalization is not None and (i > 0 or not self.dense):
                 x = normalization(dtype=self.dtype)(x, train)
             x = dropout(nn.relu(x), self.dropout, train)
             last = i == depth - 1

@@ -29,7 +29,7 @@ import numpy as np
 from jaxgan.arrays import Array, Key, to_float
 from jaxgan.config import Options, Preset, at_least
 from jaxgan.data.images import Images
-from jaxgan.data.pixels import in_parts
+from jaxgan.data.pixels import in_parts, picked
 from jaxgan.evaluation.matching import matched_error
 from jaxgan.game import State
 from jaxgan.games.terms import mutual_information
@@ -40,6 +40,7 @@ from jaxgan.nets.adapt import adapt, num_features
 from jaxgan.recipes.classic import Heads, image_recipe, seen_shape
 from jaxgan.recipes.dataset import Data, need_images
 from jaxgan.recipes.dcgan import RULES
+from jaxgan.recipes.judging import standing
 from jaxgan.recipes.rules import (
     DTYPES,
     NORMALIZATIONS,
@@ -52,6 +53,8 @@ from jaxgan.recipes.rules import (
 from jaxgan.training.recipe import Evaluation, Recipe
 
 GENERATED = 1000
+# batches on which batch normalization is measured anew before Q is read
+PASSES = 16
 
 
 @dataclass(frozen=True)
@@ -168,37 +171,66 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
         # a picture is asked for by its category, and a sheet has a column for each
         num_classes=codes.categories,
         sheet=10 * codes.categories if codes.categories <= 16 else 64,
-        evaluations={**recipe.evaluations, "codes": _evaluation(codes, images, recipe)},
+        evaluations={**recipe.evaluations, "codes": _evaluation(codes, images, recipe, options.batch)},
     )
 
 
-def _evaluation(codes: Codes, images: Images, recipe: Recipe) -> Evaluation:
+def _evaluation(codes: Codes, images: Images, recipe: Recipe, batch: int) -> Evaluation:
     """What Q says of real test images and of samples.
 
     code_error: of the category as a classifier of the test images after a one-to-one matching with the classes
-    (None for data without labelled test images). categorical_information: nats of the category that Q reads off
-    samples, at most log(categories). continuous_explained: share of the continuous codes' variance that Q's guesses
-    explain, at most 1.
+    (None for data without labelled test images); codes_used: categories that any of them is told to have.
+    categorical_information: nats of the category that Q reads off samples, at most log(categories).
+    continuous_explained: share of the continuous codes' variance that Q's guesses explain, at most 1.
+
+    Batch normalization in D and Q saw reals and fakes in batches of their own, and its running means are of both,
+    which neither is like. So it is measured anew for each: on `PASSES` batches of training images, and of samples.
     """
     players = recipe.stages[0].game.players
     q, features = players["codes"].net, players["discriminator"].net.features
     assert features is not None and recipe.prior is not None and recipe.generate is not None
     prior, generate = recipe.prior, recipe.generate
 
+    def with_params(state: State, name: str, running: Any) -> Any:
+        return {"params": state.params[name], **running}
+
     @jax.jit
     def read(state: State, pictures: Array) -> tuple[Array, Array]:
-        variables = {
-            name: {"params": state.params[name], **state.variables[name]} for name in ("discriminator", "codes")
-        }
-        (_, shown), _ = features(variables["discriminator"], pictures, train=False)
-        guessed: tuple[Array, Array] = q.apply(variables["codes"], shown, train=False)[0]
+        d, own = (with_params(state, name, state.variables[name]) for name in ("discriminator", "codes"))
+        (_, shown), _ = features(d, pictures, train=False)
+        guessed: tuple[Array, Array] = q.apply(own, shown, train=False)[0]
         return guessed
+
+    @jax.jit
+    def ready(state: State, pictures: Array, key: Key) -> State:
+        """For pictures like these [passes, batch, height, width, channel]: batch statistics measured on them."""
+
+        def of_d(running: Any, x: Array) -> Any:
+            return features(with_params(state, "discriminator", running), x, key=key, train=True)[1]
+
+        def of_q(running: Any, x: Array) -> Any:
+            (_, shown), _ = features(
+                with_params(state, "discriminator", state.variables["discriminator"]), x, key=key, train=True
+            )
+            return q.apply(with_params(state, "codes", running), shown, key=key, train=True)[1]
+
+        measured = {
+            name: standing(state.variables[name], one_pass, pictures)
+            for name, one_pass in (("discriminator", of_d), ("codes", of_q))
+        }
+        return replace(state, variables={**state.variables, **measured})
+
+    normalized = {name for name in ("discriminator", "codes") if players[name].net.couples_batch}
 
     @jax.jit
     def reread(state: State, key: Key) -> tuple[Array, Array, Array]:
         latents = prior(key, GENERATED, None)
         category, code = codes.of(latents)
-        logits, means = read(state, generate(state, latents, 1.0))
+        samples = generate(state, latents, 1.0)
+        if normalized:
+            others = generate(state, prior(jax.random.fold_in(key, 1), PASSES * batch, None), 1.0)
+            state = ready(state, others.reshape(PASSES, batch, *others.shape[1:]), key)
+        logits, means = read(state, samples)
         return categorical_information(logits, category), code, means
 
     def evaluate(state: State, key: Key) -> Mapping[str, Any]:
@@ -210,10 +242,15 @@ def _evaluation(codes: Codes, images: Images, recipe: Recipe) -> Evaluation:
         }
         if images.test_image is None or images.test_label is None:
             return row
-        logits = np.concatenate(
-            [np.asarray(read(state, to_float(jnp.asarray(part)))[0]) for part in in_parts(images.test_image)]
+        if normalized:
+            index = np.random.default_rng(0).permutation(len(images.image))
+            index = np.resize(index, PASSES * batch)  # again from the start where there are fewer
+            (reals,) = in_parts(picked(images.image, index), len(index))
+            state = ready(state, to_float(jnp.asarray(reals.reshape(PASSES, batch, *images.size))), key)
+        found = np.concatenate(
+            [np.asarray(read(state, to_float(jnp.asarray(part)))[0]).argmax(-1) for part in in_parts(images.test_image)]
         )
-        error, matched = matched_error(logits.argmax(-1), images.test_label)
-        return row | {"code_error": error, "codes_used": len(matched), "n_test": len(logits)}
+        error, _ = matched_error(found, images.test_label)
+        return row | {"code_error": error, "codes_used": len(np.unique(found)), "n_test": len(found)}
 
     return evaluate

@@ -53,31 +53,39 @@ def standing_statistics(net: Net, prior: Prior, passes: int, batch: int) -> Call
 
     The means and variances of `passes` batches of `batch` fresh latents, made by the net in training mode with
     averaged parameters where there are any, are averaged and stand in for the running ones, which lag behind
-    and are of the parameters that were trained. All its normalizations are `BatchNorm` or
-    `ConditionalBatchNorm`, with their share of the past. Brock et al. 2019, arXiv 1809.11096, section 3.1.
+    and are of the parameters that were trained. Brock et al. 2019, arXiv 1809.11096, section 3.1.
     """
-    share = 1.0 - BatchNorm.momentum
 
     @jax.jit
-    def standing(params: Any, running: Any, key: Key) -> Any:
-        # from zero, what a pass leaves is its own share
-        start = {**running, "batch_stats": jax.tree.map(jnp.zeros_like, running["batch_stats"])}
-
-        def measured(key: Key) -> Any:
+    def measured(params: Any, running: Any, key: Key) -> Any:
+        def one_pass(running: Any, key: Key) -> Any:
             latent_key, noise_key = jax.random.split(key)
             inputs = prior(latent_key, batch, None)
             told = inputs if isinstance(inputs, tuple) else (inputs,)
-            return net.apply({"params": params, **start}, *told, key=noise_key, train=True)[1]["batch_stats"]
+            return net.apply({"params": params, **running}, *told, key=noise_key, train=True)[1]
 
-        found = jax.lax.map(measured, jax.random.split(key, passes))
-        return jax.tree.map(lambda x: jnp.mean(x, axis=0) / share, found)
+        return standing(running, one_pass, jax.random.split(key, passes))
 
     def ready(state: State, key: Key) -> State:
         params, running = state.ema.get("generator", state.params["generator"]), state.variables["generator"]
-        running = {**running, "batch_stats": standing(params, running, key)}
-        return replace(state, variables={**state.variables, "generator": running})
+        return replace(state, variables={**state.variables, "generator": measured(params, running, key)})
 
     return ready
+
+
+def standing(running: Any, one_pass: Callable[[Any, Any], Any], given: Any) -> Any:
+    """A net's running variables with its batch statistics measured anew: their mean over passes in training mode.
+
+    one_pass: (running variables, one of `given`) -> the running variables after it. given: arrays [passes, ...].
+    All normalizations of the net are `BatchNorm` or `ConditionalBatchNorm`, with their share of the past. Variables
+    without batch statistics come back as they are.
+    """
+    if "batch_stats" not in running:
+        return running
+    # from zero, what a pass leaves is its own share
+    start = {**running, "batch_stats": jax.tree.map(jnp.zeros_like, running["batch_stats"])}
+    found = jax.lax.map(lambda one: one_pass(start, one)["batch_stats"], given)
+    return {**running, "batch_stats": jax.tree.map(lambda x: jnp.mean(x, axis=0) / (1.0 - BatchNorm.momentum), found)}
 
 
 def made_in_batches(

@@ -41,8 +41,39 @@ def test_the_error_is_that_of_q_on_the_test_images():
     # untrained, Q knows nothing of the codes
     assert abs(row["categorical_information"]) < 0.05 and abs(row["continuous_explained"]) < 0.1
     unlabelled = replace(data, test_image=None, test_label=None)
-    bare = infogan._evaluation(infogan.Codes(3, 2), unlabelled, recipe)(state, jax.random.key(1))
+    bare = infogan._evaluation(infogan.Codes(3, 2), unlabelled, recipe, 6)(state, jax.random.key(1))
     assert "code_error" not in bare and bare["n_generated"] == infogan.GENERATED
+
+
+def test_batch_statistics_are_those_of_what_is_read():
+    """Running ones are of reals and fakes together: whatever they are, a picture is read as in training."""
+    recipe, data = small(
+        code_normalization="batch", rules=Rules(generator_normalization="batch", discriminator_normalization="batch")
+    )
+    # one batch is the training set, and the test set too
+    six = replace(data, image=data.image[:6], label=data.label[:6], test_image=data.image[:6], test_label=data.label[:6])
+    evaluation = infogan._evaluation(infogan.Codes(3, 2), six, recipe, 6)
+    game = recipe.stages[0].game
+    state = jax.jit(lambda key: init_state(game, key, dict(recipe.stages[0].hyper)))(jax.random.key(0))
+    pictures = jnp.asarray(six.image, jnp.float32) / 127.5 - 1.0
+    (_, shown), _ = game.players["discriminator"].net.features(
+        {"params": state.params["discriminator"], **state.variables["discriminator"]}, pictures, train=True
+    )
+    q = {"params": state.params["codes"], **state.variables["codes"]}
+    logits = np.asarray(game.players["codes"].net.apply(q, shown, train=True)[0][0])
+    found = logits.argmax(-1)
+    assert len(np.unique(found)) > 1
+    rows = []
+    for by in (0.0, 40.0):
+        moved = {
+            name: jax.tree.map(lambda x, by=by: x + by * jnp.arange(x.shape[-1]), state.variables[name])
+            for name in ("discriminator", "codes")
+        }
+        rows.append(evaluation(replace(state, variables={**state.variables, **moved}), jax.random.key(1)))
+        assert rows[-1]["code_error"] == pytest.approx(matched_error(found, six.label)[0])
+        assert rows[-1]["codes_used"] == len(np.unique(found))
+    assert rows[0] == rows[1]
+    assert all(np.isfinite(value) for value in rows[0].values())
 
 
 @pytest.mark.parametrize("weight", ["categorical_weight", "continuous_weight"])
@@ -84,14 +115,16 @@ def test_what_is_read_off_samples_is_the_code_that_they_were_made_with():
         return (2.0 * shown[:, 1:4], shown[:, 4:] + 0.5 * shown[:, :1]), {}
 
     shows = SimpleNamespace(features=lambda variables, x, train: ((None, x.reshape(len(x), -1)), {}))
-    players = {"discriminator": SimpleNamespace(net=shows), "codes": SimpleNamespace(net=SimpleNamespace(apply=read))}
+    shows.couples_batch = False
+    q = SimpleNamespace(apply=read, couples_batch=False)
+    players = {"discriminator": SimpleNamespace(net=shows), "codes": SimpleNamespace(net=q)}
     stage = SimpleNamespace(game=SimpleNamespace(players=players))
     recipe = SimpleNamespace(stages=[stage], prior=prior, generate=generate)
     nothing = {"discriminator": {}, "codes": {}}
     state, key = SimpleNamespace(params=nothing, variables=nothing), jax.random.key(4)
     data = SimpleNamespace(test_image=None, test_label=None)
     with jax.disable_jit():
-        row = infogan._evaluation(codes, data, recipe)(state, key)
+        row = infogan._evaluation(codes, data, recipe, 6)(state, key)
     latents = np.asarray(prior(key, infogan.GENERATED), np.float64)
     np.testing.assert_allclose(row["categorical_information"], np.log(3) + 2 - np.log(np.exp(2) + 2), rtol=1e-4)
     unexplained = 0.25 * np.mean(latents[:, 0] ** 2) / np.mean(latents[:, 4:] ** 2)
