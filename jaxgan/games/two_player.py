@@ -31,6 +31,8 @@ class Round:
     key: for the terms' own draws.
     critic: (examples, condition=None) -> logits, D as it stands, without changing its running
         variables; told the real examples' condition, or another one.
+    clean_real, clean_fake: `real` and `fake` without noise and augmentation, still packed and in part old;
+        clean_critic: examples like these -> logits, `critic` behind the noise and augmentation that reals met.
     generator: (inputs, as `given`) -> fakes, G as it stands, with the noise that made the fakes; generator_features:
         likewise, what its net shows of itself. Neither changes its running variables.
     heads: by name, features -> output, the further nets on D's or G's features as they stand.
@@ -51,6 +53,9 @@ class Round:
     hyper: Mapping[str, Any]
     step: Array
     critic: Callable[..., Array]
+    clean_real: Array
+    clean_fake: Array
+    clean_critic: Callable[[Array], Array]
     generator: Callable[..., Array]
     generator_features: Callable[..., Any]
     heads: Mapping[str, Callable[..., Any]]
@@ -87,15 +92,17 @@ class Carried:
 def gradient_penalty(penalty: Penalty, weight: Weight, discriminator: Net) -> Term:
     """``weight * mean(penalty)`` as a term of the discriminator's loss.
 
-    Refused for a discriminator that couples the examples of a batch: its per-example gradient is
-    not the paper's.
+    Its gradients are those with respect to clean examples, through noise and augmentation, as in the code of
+    StyleGAN2-ADA (Karras et al. 2020, arXiv 2006.06676): what contrast and zoom do to them counts.
+
+    Refused for a discriminator that couples the examples of a batch: its per-example gradient is not the paper's.
     """
     if discriminator.couples_batch:
         raise ValueError(
             "a gradient penalty needs a discriminator that treats examples one by one; "
             "this one couples the batch (batch normalization): use layer normalization or none"
         )
-    return lambda r: value(weight, r.hyper) * jnp.mean(penalty(r.critic, r.real, r.fake, r.key))
+    return lambda r: value(weight, r.hyper) * jnp.mean(penalty(r.clean_critic, r.clean_real, r.clean_fake, r.key))
 
 
 def feature_matching(weight: Weight) -> Term:
@@ -130,6 +137,12 @@ def pack(examples: Array, packing: int) -> Array:
         raise ValueError(f"packs of {packing} do not divide a batch of {batch}")
     groups = examples.reshape(batch // packing, packing, *examples.shape[1:])
     return jnp.concatenate([groups[:, i] for i in range(packing)], axis=-1)
+
+
+def unpack(packs: Array, packing: int) -> Array:
+    """The examples of packs, in order: the inverse of `pack`."""
+    parts = jnp.stack(jnp.split(packs, packing, axis=-1), axis=1)
+    return parts.reshape(-1, *parts.shape[2:])
 
 
 def two_player(
@@ -231,9 +244,12 @@ def two_player(
     ) -> tuple[Round, Mapping[str, Any]]:
         key, before = inputs.key, inputs.variables["discriminator"]
 
+        def packed(examples: Array) -> Array:
+            return pack(examples, packing) if packing > 1 else examples
+
         def shown(examples: Array, fold: int) -> Array:
             seen = examples if show is None else show(examples, jax.random.fold_in(key, fold), inputs)
-            return pack(seen, packing) if packing > 1 else seen
+            return packed(seen)
 
         def net(function: Callable, examples: Array, told: Any, running: Mapping[str, Any], noise: int) -> Any:
             variables = {"params": params["discriminator"], **running}
@@ -255,13 +271,17 @@ def two_player(
             variables = {"params": params[name], **inputs.variables[name]}
             return lambda *features: player.net.apply(variables, *features)[0]
 
-        real_shown, fake_shown = shown(observed(inputs.batch), REAL_SHOWN), shown(fake, FAKE_SHOWN)
+        def clean_critic(examples: Array) -> Array:
+            return critic(shown(unpack(examples, packing) if packing > 1 else examples, REAL_SHOWN))
+
+        real = observed(inputs.batch)
+        real_shown, fake_shown = shown(real, REAL_SHOWN), shown(fake, FAKE_SHOWN)
         real_output, real_features, running = seen(real_shown, real_told, before, REAL_NOISE)
         fake_output, fake_features, running = seen(fake_shown, fake_told, running, FAKE_NOISE)
         played = Round(
             real=real_shown,
             fake=fake_shown,
-            example=observed(inputs.batch),
+            example=real,
             made=made,
             given=chosen,
             condition=real_told[0] if condition is not None else None,
@@ -273,6 +293,9 @@ def two_player(
             hyper=inputs.hyper,
             step=inputs.step,
             critic=critic,
+            clean_real=packed(real),
+            clean_fake=packed(fake),
+            clean_critic=clean_critic if show is not None else critic,
             generator=lambda *own: make(params, inputs, generator.net.apply, own)[0],
             generator_features=lambda *own: make(params, inputs, generator.net.features, own)[0][1],
             heads={name: head(name, player) for name, player in {**heads, **generator_heads}.items()},

@@ -43,6 +43,9 @@ def played(**changes):
         "step": jnp.int32(0),
         "critic": lambda x, label=None: x @ jnp.array([0.3, 0.9]) + (0.0 if label is None else 0.5 * label),
         "generator": lambda *given: given[0] @ HEAD.T,
+        "clean_real": jnp.asarray(REAL),
+        "clean_fake": jnp.asarray(FAKE),
+        "clean_critic": lambda x: x,
         "generator_features": lambda *given: (),
         "heads": {"head": lambda features: features @ HEAD},
     }

@@ -50,6 +50,9 @@ def played(**changes):
         "generator": lambda x, label=None: (
             2.0 * x + jnp.arange(4.0)[:, None, None, None] + (0 if label is None else label[:, None, None, None])
         ),
+        "clean_real": jnp.asarray(REAL),
+        "clean_fake": jnp.asarray(FAKE),
+        "clean_critic": lambda x: x,
         "generator_features": lambda *given: (),
         "heads": {},
     }

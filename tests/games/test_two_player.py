@@ -183,6 +183,30 @@ def test_a_gradient_penalty_is_weighted_and_refuses_a_coupled_net():
         gradient_penalty(penalties.r1, 3.0, linear(D, coupled=True))
 
 
+@pytest.mark.parametrize("packing", [1, 2])
+def test_a_gradient_is_that_with_respect_to_clean_examples(packing):
+    """D = (w . x)^2 / 2 of what is shown, 3 x + noise, has the gradient 3 (w . (3 x + noise)) w."""
+    weight = np.array([0.8, -0.5, 0.3, 1.1], np.float32)[: 2 * packing]
+
+    def squared(variables, examples, *told, key=None, train=True):
+        return 0.5 * jnp.square(examples @ variables["params"]["w"]), {}
+
+    def show(examples, key, inputs):
+        return inputs.hyper["zoom"] * examples + 0.1 * jax.random.normal(key, examples.shape)
+
+    net = Net(lambda key: {"params": {"w": jnp.asarray(weight)}}, squared)
+    batch = np.concatenate([REAL, -0.5 * REAL[:1]])
+    latent = np.concatenate([LATENT, LATENT[:1] + 0.7])
+    options = {"discriminator": net, "show": show, "packing": packing, "prior": lambda key, n: jnp.asarray(latent)[:n]}
+    ((d, _),) = rounds(options, {"zoom": 3.0}, batch=batch)
+    at_reals = penalties.r1(d.clean_critic, d.clean_real, d.clean_fake, d.key)
+    np.testing.assert_allclose(at_reals, 9 * np.square(np.asarray(d.real) @ weight) * np.sum(weight**2), rtol=1e-4)
+    np.testing.assert_array_equal(d.clean_real, batch.reshape(-1, 2 * packing))
+    np.testing.assert_allclose(d.clean_fake, (latent @ G).reshape(-1, 2 * packing), rtol=1e-6)
+    term = gradient_penalty(penalties.r1, 2.0, net)
+    np.testing.assert_allclose(term(d), 2 * np.mean(at_reals), rtol=1e-5)
+
+
 def test_fakes_have_the_shape_of_the_data():
     with pytest.raises(ValueError, match=r"the generator makes \(3,\), the data are \(2,\)"):
         one_step(build(generator=linear(np.ones((2, 3), np.float32))))

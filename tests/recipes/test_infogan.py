@@ -51,7 +51,9 @@ def test_batch_statistics_are_those_of_what_is_read():
         code_normalization="batch", rules=Rules(generator_normalization="batch", discriminator_normalization="batch")
     )
     # one batch is the training set, and the test set too
-    six = replace(data, image=data.image[:6], label=data.label[:6], test_image=data.image[:6], test_label=data.label[:6])
+    six = replace(
+        data, image=data.image[:6], label=data.label[:6], test_image=data.image[:6], test_label=data.label[:6]
+    )
     evaluation = infogan._evaluation(infogan.Codes(3, 2), six, recipe, 6)
     game = recipe.stages[0].game
     state = jax.jit(lambda key: init_state(game, key, dict(recipe.stages[0].hyper)))(jax.random.key(0))
