@@ -5,13 +5,13 @@
     python experiments/families.py --quick                      8x8 digits
 
 Each recipe with its preset `cpu`, class-conditional where it can be, for the same number of steps of batch 64; a step
-of wgan_gp is one of D, its generator moves at every third. Seeds train as one population: five on MNIST, three on
-Fashion-MNIST. Protocol `paper` is the preset `paper` on CIFAR-10, one seed, for an accelerator: its rows
-are pending until somebody runs them. Everything is measured by
-`jaxgan evaluate` on the final checkpoint: 2,000 samples against all training images, features of the data set's
-own classifier, so nothing here is a FID or an Inception Score. "best" is each seed's best Frechet distance among
-the four moments at which it was measured in training, another draw of samples. No paper has numbers for this
-budget: it is a table to be reproduced, not a ranking of families, for none of them has converged.
+of wgan_gp is one of D, its generator moves at every third; progan grows in the first half. Seeds train as one
+population: five on MNIST, three on Fashion-MNIST. Protocol `paper` is the preset `paper` on CIFAR-10, one seed, for an
+accelerator: its rows are pending until somebody runs them. Everything is measured by `jaxgan evaluate` on the final
+checkpoint: 2,000 samples against all training images, features of the data set's own classifier, so nothing here is a
+FID or an Inception Score. "best" is each seed's best Frechet distance among the four moments at which it was measured
+in training, another draw of samples. No paper has numbers for this budget: it is a table to be reproduced, not a
+ranking of families, for none of them has converged.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def main() -> None:
             seeds = 2 if small else flags.seeds or usual
             options: dict[str, Any] = {"data": data, "data_dir": flags.data_dir, "seeds": seeds}
             if flags.protocol == "cpu":
-                options["steps"] = steps
+                options |= {"steps": steps, **(growth(steps) if recipe == "progan" else {})}
             if flags.smoke:
                 options |= {"generator_width": 4, "discriminator_width": 4, "batch": 8, "features": "random-conv"}
             try:
@@ -105,6 +105,11 @@ def main() -> None:
         "training images approximate, pixels of value 1 are 0" + "".join(f"; {note}" for note in sorted(notes) if small)
     )
     finish("families", None, protocol, rows, began, flags)
+
+
+def growth(steps: int) -> dict[str, int]:
+    """ProGAN's schedule: the three resolutions of 28 pixels within the first half."""
+    return {"fade_steps": max(1, steps // 8), "steady_steps": max(1, steps // 8)}
 
 
 def wanted(flags: argparse.Namespace) -> list[tuple[str, str]]:
@@ -167,7 +172,8 @@ def trained(recipe: str, options: dict[str, Any], outdir: Path) -> Run | None:
     """The run of an earlier call that had the same request and came to its end."""
     for folder in sorted(outdir.glob(f"*-{recipe}-*")):
         description = read_description(folder)
-        asked = {name: getattr(description.options, name, None) for name in options}
+        given = (description.options, description.config)
+        asked = {name: next((getattr(one, name) for one in given if hasattr(one, name)), None) for name in options}
         if asked == options and Checkpoints(folder / "checkpoints").steps()[-1:] == [options["steps"]]:
             return jaxgan.load(folder)
     return None

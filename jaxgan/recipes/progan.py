@@ -7,8 +7,8 @@ Karras, Aila, Laine, Lehtinen, "Progressive Growing of GANs for Improved Quality
     jaxgan train progan --preset paper       CIFAR-10 with the paper's nets and numbers: an accelerator
 
 A resolution is a stage of the run: fade_steps in which alpha, the share of the new layers in both nets and of the
-new detail in the real images, goes from 0 to 1, and steady_steps at 1; the last stage goes on to the end, and a run
-that ends before is one of a lower resolution. Parameters and averages are carried into the next stage, optimizers begin
+new detail in the real images, goes from 0 to 1, and steady_steps at 1; the last stage goes on to the end. A run too
+short for the whole resolution is refused. Parameters and averages are carried into the next stage, optimizers begin
 anew. Samples of a lower resolution have each pixel repeated, so that sheets and evaluations see one size.
 
 D looks at groups of `deviation_group` examples together, so its gradient penalty is that of the sum of their logits,
@@ -138,14 +138,18 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
     num_classes = classes_told(config.conditional, images)
     sizes = progressive.sizes_of(images.size)
     prior, begins = normal_prior(config.latent), beginnings(config, len(sizes))
+    whole = begins[-1] + (config.fade_steps if len(sizes) > 1 else 0)
+    if whole > options.steps:
+        raise RequestError(
+            f"the last of {len(sizes)} resolutions is whole at step {whole:,} and there are {options.steps:,}: "
+            f"choose --steps {whole} or more, or smaller --fade-steps and --steady-steps"
+        )
     inputs: Callable[..., Any] = labelled(prior, num_classes) if num_classes else prior
     source = image_batches(images, options.batch, options.seed, config.flip)
     nets = [_nets(config, images.size, num_classes, level) for level in range(len(sizes))]
     hyper = {**numbers(rules), "drift_weight": config.drift_weight}
     stages = []
     for level, (size, (generator, discriminator)) in enumerate(zip(sizes, nets, strict=True)):
-        if begins[level] >= options.steps:
-            break
         alpha = fading(config, begins[level]) if level else None
         game = classic_game(
             rules,

@@ -37,8 +37,8 @@ def data(side: int = 16, labelled: bool = True) -> images.Images:
     return images.from_arrays("noise", image, np.arange(12) % 3 if labelled else None)
 
 
-def made(**changes: Any) -> Any:
-    recipe = progan.make(replace(CONFIG, **changes), OPTIONS, data())
+def made(steps: int = OPTIONS.steps, **changes: Any) -> Any:
+    recipe = progan.make(replace(CONFIG, **changes), replace(OPTIONS, steps=steps), data())
     return replace(recipe, evaluations={}, best=None)
 
 
@@ -120,7 +120,7 @@ def test_a_checkpoint_of_any_stage_makes_whole_pictures(whole: Path) -> None:
 
 def test_the_generator_in_use_knows_its_alpha(whole: Path) -> None:
     """In the middle of a fade a sample is the blend that the game plays with."""
-    recipe = made(fade_steps=4)
+    recipe = made(steps=12, fade_steps=4)
     game = recipe.stages[1].game
     state = jax.jit(lambda: init_state(game, jax.random.key(0), dict(recipe.stages[1].hyper)))()
     state = replace(state, step=jnp.int32(2 + 1))
@@ -130,6 +130,15 @@ def test_the_generator_in_use_knows_its_alpha(whole: Path) -> None:
     found = recipe.generate(state, (latent, label), 1.0)
     assert found.shape == (3, 16, 16, 1)
     np.testing.assert_allclose(found, np.asarray(expected).repeat(2, 1).repeat(2, 2), rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_too_short_for_its_resolution_is_refused() -> None:
+    """The last of three begins at step 5 and is whole at 6."""
+    assert len(progan.make(CONFIG, replace(OPTIONS, steps=6), data()).stages) == 3
+    with pytest.raises(
+        RequestError, match="last of 3 resolutions is whole at step 6 and there are 5: choose --steps 6"
+    ):
+        progan.make(CONFIG, replace(OPTIONS, steps=5), data())
 
 
 def test_a_population_grows_together(tmp_path: Path) -> None:
@@ -191,9 +200,7 @@ def test_what_a_new_level_starts_from() -> None:
     np.testing.assert_array_equal(after.memory["pool"], np.zeros((3, 8, 8, 1)))
 
 
-def test_a_short_run_ends_at_a_lower_size_and_wrong_wishes_are_refused() -> None:
-    short = progan.make(CONFIG, replace(OPTIONS, steps=4), data())
-    assert [stage.until for stage in short.stages] == [2, 4]
+def test_wrong_wishes_are_refused() -> None:
     with pytest.raises(RequestError, match="a batch of 7 has no groups of 2 to 4: choose --deviation-group 0 or 7"):
         progan.make(replace(CONFIG, deviation_group=4), replace(OPTIONS, batch=7), data())
     with pytest.raises(RequestError, match="leave --packing at 1"):
