@@ -30,11 +30,12 @@ import jax.numpy as jnp
 
 from jaxgan.arrays import Array
 from jaxgan.config import Options, Preset, RequestError, at_least
+from jaxgan.dynamics import accumulate
 from jaxgan.game import Game, State
 from jaxgan.games.path_length import with_path_length
 from jaxgan.latent import normal_prior, truncate
 from jaxgan.nets import stylegan2
-from jaxgan.nets.adapt import adapt
+from jaxgan.nets.adapt import adapt, rematerialized
 from jaxgan.recipes.classic import classes_told, image_recipe, seen_shape
 from jaxgan.recipes.compatibility import check_layers
 from jaxgan.recipes.dataset import Data, need_images
@@ -172,15 +173,19 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
     if config.ema_images:
         game = _averaged_by_images(game, config, options.batch)
     if config.path_length_weight:
-        game = with_path_length(
+        w_net, image_net = (rematerialized(net) if rules.rematerialize else net for net in (mapping, synthesis))
+        whole = with_path_length(
             game,
-            mapping,
-            synthesis,
+            w_net,
+            image_net,
             prior,
             "path_length_weight",
             interval=PATH_LENGTH_INTERVAL,
             condition="label" if num_classes else None,
         )
+        # the moves of `game` are accumulated already
+        own = accumulate(replace(whole, updates=whole.updates[-1:]), rules.accumulation)
+        game = replace(whole, updates=(*game.updates, *own.updates))
     hyper = {**stage.hyper, "path_length_weight": config.path_length_weight}
 
     def part(state: State, name: str) -> dict[str, Any]:

@@ -1,18 +1,24 @@
 """StyleGAN2's own ends: truncation in W, path length as a move, and an augmentation that a checkpoint remembers."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from jaxgan.game import init_state
+from jaxgan.game import LossInput, init_state
 from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.loop import Plan, fit
 from jaxgan.training.parallel import configure_backend
+from jaxgan.training.recipe import Recipe
+from tests.commands import assert_same_run
 from tests.test_recipes import make
 
+EVERY_STEP = Plan(log_every=1, sample_every=6, save_every=1, keep=100, devices=1, quiet=True)
 SMALL = {"latent": 4, "style_width": 6, "max_width": 4}
 
 
@@ -48,6 +54,61 @@ def test_path_length_is_a_move_of_its_own_at_every_fourth_step(tmp_path: Path):
     assert outcome.stopped == "end" and float(outcome.state.memory["path_length"]) > 0
     plain = make("stylegan2", "cpu", path_length_weight=0.0, **SMALL)
     assert "path_length" not in [u.name for u in plain.stages[0].game.updates]
+
+
+@pytest.fixture(scope="module")
+def all_of_it() -> Recipe:
+    """R1 at every 16th step and path length at every 4th, mixed styles, their running mean, and ADA."""
+    extra = {"path_length_weight": 2.0, "style_mixing": 0.9, "augmentation": "ada", "ada_images": 100}
+    recipe = make("stylegan2", "cpu", **extra, **SMALL)
+    return replace(recipe, stages=(replace(recipe.stages[0], until=19),), evaluations={}, best=None)
+
+
+@pytest.fixture(scope="module")
+def whole(all_of_it: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    configure_backend()
+    path = tmp_path_factory.mktemp("whole")
+    assert fit(all_of_it, path, EVERY_STEP, seed=2).step == 19
+    return path
+
+
+@pytest.mark.parametrize("stop", [1, 3, 16, 18])
+def test_a_resumed_run_is_the_uninterrupted_one(whole: Path, all_of_it: Recipe, stop: int, tmp_path: Path) -> None:
+    """Between two lazy moves and right before one, with all that the game remembers."""
+    remembered = Checkpoints(whole / "checkpoints").restore_arrays(stop)[1]
+    for part in ("memory.path_length", "memory.augmentation", "average"):
+        assert any(part in name and np.any(value != 0) for name, value in remembered.items()), part
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
+    for step in range(stop + 1, 20):
+        shutil.rmtree(run / "checkpoints" / f"{step:08d}")
+    assert fit(all_of_it, run, EVERY_STEP, seed=2, resume=True).stopped == "end"
+    assert_same_run(whole, run)
+
+
+def test_path_length_is_accumulated_and_rematerialized_as_all_else(tmp_path: Path) -> None:
+    """A batch in parts has latents of its own for each, where a move that is not accumulated would have the same."""
+
+    def moved(**extra: Any) -> Any:
+        recipe = make("stylegan2", "cpu", path_length_weight=2.0, deviation_group=0, **extra, **SMALL)
+        (stage,) = recipe.stages
+        update = stage.game.updates[-1]
+        assert update.name == "path_length"
+        state = init_state(stage.game, jax.random.key(0), stage.hyper)
+        inputs = LossInput(
+            step=state.step,
+            key=state.key,
+            batch={"image": jnp.zeros((6, 8, 8, 1)), "label": jnp.arange(6) % 2},
+            variables=state.variables,
+            opt_state=state.opt_state,
+            ema=state.ema,
+            memory=state.memory,
+            hyper=state.hyper,
+        )
+        return update.loss(state.params, inputs)[1].metrics["length"]
+
+    one, parts = float(moved()), float(moved(accumulation=3))
+    assert one > 0 and parts > 0 and one != parts
+    np.testing.assert_allclose(float(moved(rematerialize=True)), one, rtol=1e-5)
 
 
 def test_the_probability_of_adaptive_augmentation_survives(tmp_path: Path):
