@@ -21,6 +21,8 @@ from jaxgan.training.log import write_picture
 TAIL = 0.1
 """Share of the samples (of a class) that have an attribute: those with the largest score."""
 FEWEST = 5
+NEAR = 0.25
+"""How far fresh latents around a place spread, as a share of how far the prior does."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,12 @@ class Operand:
 class Arithmetic:
     """The outcome: shares [strengths] of results with what was asked for, along the direction and along random ones.
 
-    direction: [dimension]. asked: in words. results, random: pictures [rows, strengths, height, width, channel].
+    direction: [dimension]. near: how far the latents that it is added to spread, as a share of how far the prior
+    does; None for all of it. asked: in words. results, random: pictures [rows, strengths, height, width, channel].
     """
 
     direction: np.ndarray
+    near: float | None
     asked: str
     strengths: tuple[float, ...]
     num_results: int
@@ -87,7 +91,12 @@ def arithmetic(
     rows: int = 6,
     examples: int = 6,
 ) -> Arithmetic:
-    """Means of chosen samples' latents, added and taken away, and the result added to `n` fresh latents.
+    """Means of chosen samples' latents, added and taken away, and `n` pictures made with the result.
+
+    As many added as taken away is a direction, and is added to fresh latents. Otherwise, as in "man with glasses -
+    man + woman", it is a place, seen from the mean of all latents: strength 1 is there, 0 at the mean, and the fresh
+    latents around it have `NEAR` of their distances from the mean (Radford et al. 2016, arXiv 1511.06434, figure 7,
+    add noise of that scale to theirs).
 
     What was asked for is what remains when parts of `plus` and `minus` that are alike cancel: "3:thick" + "8" - "3"
     asks for thick eights. A result has an attribute where its score is above that of nine tenths of the samples (of the
@@ -119,10 +128,15 @@ def arithmetic(
         operands.append(Operand(selector.text, sign, int(among.sum()), mean, images[among][:examples]))
         means.append((sign, jnp.asarray(latents[among])))
     direction = np.asarray(mean_difference([m for s, m in means if s > 0], [m for s, m in means if s < 0]))
+    # the same wherever the origin is, as it is not at the mean in W
+    surplus, middle = sum(sign for sign, _ in means), latents.mean(axis=0)
+    direction = direction - surplus * middle
 
     asked = np.ones(n, bool) if seen is None or asked_class is None else seen == asked_class
     limits_of = {a: _limits(run.score(a, images), groups, asked) for a in asked_attributes}
     starts, told = run.draw(seed, 1, n, class_)
+    if surplus:
+        starts = middle + np.float32(NEAR) * (starts - middle)
     groups = np.zeros(n, int) if told is None else told
     length = float(np.linalg.norm(direction))
     others = np.asarray(random_directions(jax.random.fold_in(jax.random.key(seed), 2), n, starts.shape[1], length))
@@ -138,6 +152,7 @@ def arithmetic(
     words = [] if asked_class is None else [str(run.run.data["classes"][asked_class])]
     return Arithmetic(
         direction,
+        NEAR if surplus else None,
         ":".join([*words, *asked_attributes]),
         tuple(float(s) for s in strengths),
         n,
@@ -180,7 +195,8 @@ def table(found: Arithmetic, space: str) -> list[str]:
         f"{'+' if o.sign > 0 else '-'} {o.text:16} {o.count:,} of {found.num_results:,} samples" for o in found.operands
     ]
     length = float(np.linalg.norm(found.direction))
-    lines.append(f"a direction of length {length:.3g} in {space}, added to {found.num_results:,} fresh latents")
+    there = "fresh latents" if found.near is None else f"latents near their mean ({found.near:g} of the way)"
+    lines.append(f"a direction of length {length:.3g} in {space}, added to {found.num_results:,} {there}")
     lines.append(f"{'strength':10}{'share ' + found.asked:24}along random directions")
 
     def shown(share: float) -> str:
