@@ -12,13 +12,14 @@ def curve(modes: float, divergence: float, step: int) -> list[dict[str, float]]:
 def test_a_seed_that_broke_has_no_modes_and_no_divergence():
     trial = r3gan_ablation.TRIALS[1]
     found = {0: curve(900, 0.5, 8), 1: curve(800, 0.7, 8), 2: curve(700, 9.0, 4)}
-    modes, divergence, finite = r3gan_ablation.rows_of(trial, "paper", found, 8)
+    modes, best, divergence, finite = r3gan_ablation.rows_of(trial, "paper", found, 8)
+    assert (best.metric, best.measured, best.published) == ("modes, best", 800.0, None)
     np.testing.assert_allclose(modes.measured, (900 + 800 + 0) / 3)
     np.testing.assert_allclose(divergence.measured, 0.6)
     assert (modes.n_seeds, divergence.n_seeds, finite.measured) == (3, 2, 2.0)
     assert (modes.published, divergence.published, modes.source) == (693.0, 0.9270, r3gan_ablation.PAPER)
     # all of them: nothing is pending, and nothing is taken from an earlier moment
-    modes, finite = r3gan_ablation.rows_of(trial, "cpu", {0: curve(700, 9.0, 4)}, 8)
+    modes, _, finite = r3gan_ablation.rows_of(trial, "cpu", {0: curve(700, 9.0, 4)}, 8)
     assert (modes.measured, finite.measured, modes.published) == (0.0, 0.0, None)
 
 
