@@ -153,13 +153,16 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
     assert recipe.prior is not None and recipe.generate is not None
     plain = recipe.generate
 
+    def truncated(inputs: Any, truncation: float) -> Any:
+        if truncation >= 1:
+            return inputs
+        latent, *told = inputs if isinstance(inputs, tuple) else (inputs,)
+        latent = truncate_normal(latent, 2.0 * truncation)
+        return (latent, *told) if told else latent
+
     def generate(state: State, inputs: Any, truncation: float) -> Array:
-        if truncation < 1:
-            latent, *told = inputs if isinstance(inputs, tuple) else (inputs,)
-            latent = truncate_normal(latent, 2.0 * truncation)
-            inputs = (latent, *told) if told else latent
-        return plain(state, inputs, 1.0)
+        return plain(state, truncated(inputs, truncation), 1.0)
 
     passes = config.standing_statistics
-    ready = standing_statistics(net, recipe.prior, passes, options.batch) if passes else None
+    ready = standing_statistics(net, recipe.prior, passes, options.batch, truncated) if passes else None
     return replace(recipe, generate=generate, ready=ready)

@@ -199,8 +199,9 @@ class Run:
             assert recipe.prior is not None and recipe.generate is not None
             return recipe.generate(state, recipe.prior(key, batch, labels), truncation)
 
+        state = self.state if truncation == 1 else recipe.readied(self.state, self.options.seed, truncation)
         program, key = jax.jit(make), jax.random.key(seed)
-        parts = [np.asarray(program(self.state, jax.random.fold_in(key, i))) for i in range(-(-n // batch))]
+        parts = [np.asarray(program(state, jax.random.fold_in(key, i))) for i in range(-(-n // batch))]
         return np.concatenate(parts)[:n]
 
     def draw(self, outputs: np.ndarray) -> np.ndarray:

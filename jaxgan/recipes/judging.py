@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import jax
@@ -48,27 +48,36 @@ def generate_with(net: Net, codes: int = 0) -> Generate:
     return generate
 
 
-def standing_statistics(net: Net, prior: Prior, passes: int, batch: int) -> Callable[[State, Key], State]:
+def standing_statistics(
+    net: Net,
+    prior: Prior,
+    passes: int,
+    batch: int,
+    truncated: Callable[[Any, float], Any] = lambda inputs, truncation: inputs,
+) -> Callable[[State, Key, float], State]:
     """A `Recipe.ready`: the generator's batch statistics measured anew, with the weights that samples are made with.
 
     The means and variances of `passes` batches of `batch` fresh latents, made by the net in training mode with
     averaged parameters where there are any, are averaged and stand in for the running ones, which lag behind
     and are of the parameters that were trained. Brock et al. 2019, arXiv 1809.11096, section 3.1.
+
+    truncated: (inputs, truncation) -> inputs as `generate` takes them: samples of truncated latents have
+        statistics of their own, as in the released modules of that paper.
     """
 
-    @jax.jit
-    def measured(params: Any, running: Any, key: Key) -> Any:
+    @partial(jax.jit, static_argnums=3)
+    def measured(params: Any, running: Any, key: Key, truncation: float) -> Any:
         def one_pass(running: Any, key: Key) -> Any:
             latent_key, noise_key = jax.random.split(key)
-            inputs = prior(latent_key, batch, None)
+            inputs = truncated(prior(latent_key, batch, None), truncation)
             told = inputs if isinstance(inputs, tuple) else (inputs,)
             return net.apply({"params": params, **running}, *told, key=noise_key, train=True)[1]
 
         return standing(running, one_pass, jax.random.split(key, passes))
 
-    def ready(state: State, key: Key) -> State:
+    def ready(state: State, key: Key, truncation: float = 1.0) -> State:
         params, running = state.ema.get("generator", state.params["generator"]), state.variables["generator"]
-        return replace(state, variables={**state.variables, "generator": measured(params, running, key)})
+        return replace(state, variables={**state.variables, "generator": measured(params, running, key, truncation)})
 
     return ready
 

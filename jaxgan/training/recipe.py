@@ -53,8 +53,8 @@ class Recipe:
     generate: (state, inputs, truncation) -> outputs [n, ...], pure, with averaged weights where kept.
     style, synthesize: where the generator goes through a second latent space (StyleGAN's W): (state,
         inputs) -> styles [n, ...], and (state, styles) -> outputs; `generate` without truncation is the two.
-    ready: (state, key) -> state, what a trained state goes through before it generates, such as standing
-        statistics of batch normalization; None for nothing. Called by `readied`.
+    ready: (state, key, truncation) -> state, what a trained state goes through before it generates at a truncation,
+        such as standing statistics of batch normalization; None for nothing. Called by `readied`.
     translations: of systems that translate pictures, by the name of the domain into which; the first is the default.
     draw: outputs [n, ...] as numpy -> one uint8 picture [height, width, channel].
     picture: (state, key) -> one uint8 picture [height, width, channel]: the sheets of a training, for systems that
@@ -73,7 +73,7 @@ class Recipe:
     generate: Callable[[State, Any, float], Array] | None = None
     style: Callable[[State, Any], Array] | None = None
     synthesize: Callable[[State, Array], Array] | None = None
-    ready: Callable[[State, Key], State] | None = None
+    ready: Callable[[State, Key, float], State] | None = None
     translations: Mapping[str, Translation] = field(default_factory=dict)
     draw: Callable[[np.ndarray], np.ndarray] | None = None
     picture: Callable[[State, Key], np.ndarray] | None = None
@@ -94,6 +94,7 @@ class Recipe:
         """The index of the stage that plays the step after `step` steps were played (the last one at the end)."""
         return next((i for i, stage in enumerate(self.stages) if step < stage.until), len(self.stages) - 1)
 
-    def readied(self, state: State, seed: int) -> State:
+    def readied(self, state: State, seed: int, truncation: float = 1.0) -> State:
         """A trained state as samples and evaluations see it; training goes on from the one that was given."""
-        return state if self.ready is None else self.ready(state, jax.random.fold_in(jax.random.key(seed), READY))
+        key = jax.random.fold_in(jax.random.key(seed), READY)
+        return state if self.ready is None else self.ready(state, key, truncation)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from jaxgan.config import Options, RequestError
 from jaxgan.data import images
 from jaxgan.game import init_state
 from jaxgan.recipes import biggan
+from jaxgan.recipes.folder import Run
 from jaxgan.recipes.sngan import attended_height
 
 DIGITS = images.from_arrays("digits", np.zeros((8, 8, 8, 1), np.uint8), np.arange(8) % 3)
@@ -33,6 +35,24 @@ def test_a_truncated_latent_makes_the_picture_of_its_quantiles() -> None:
     found = made(state, (latent, label), 0.25)
     np.testing.assert_allclose(found, made(state, (below, label), 1.0), atol=1e-4)
     assert not np.allclose(found, made(state, (latent, label), 1.0), atol=1e-2)
+
+
+def test_standing_statistics_are_of_latents_as_they_are_truncated() -> None:
+    """The first maps are linear in the latent: their variance is that of a normal truncated at half a deviation."""
+    recipe = biggan.make(replace(SMALL, standing_statistics=64), OPTIONS, DIGITS)
+    start = partial(init_state, recipe.stages[0].game, hyper=recipe.stages[0].hyper)
+    state = jit(start)(jax.random.key(0))
+    variance = {}
+    for truncation in (1.0, 0.25):
+        stats = recipe.readied(state, 0, truncation).variables["generator"]["batch_stats"]
+        variance[truncation] = np.asarray(stats["UpBlock_0"]["ConditionalBatchNorm_0"]["BatchNorm_0"]["var"])
+    np.testing.assert_allclose(variance[0.25] / variance[1.0], truncnorm(-0.5, 0.5).var(), rtol=0.25)
+    # and samples of a run are made with them
+    run = Run(Path("run"), "biggan", SMALL, OPTIONS, {}, recipe, recipe.readied(state, 0), 1)
+    assert recipe.prior is not None and recipe.generate is not None
+    inputs = recipe.prior(jax.random.fold_in(jax.random.key(3), 0), 4, None)
+    expected = recipe.generate(recipe.readied(state, 0, 0.25), inputs, 0.25)
+    np.testing.assert_allclose(run.sample(4, seed=3, truncation=0.25, batch=4), expected, atol=1e-4)
 
 
 def test_running_averages_are_kept_if_asked_for() -> None:
