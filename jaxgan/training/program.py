@@ -130,11 +130,18 @@ class Program:
         hypers = [{**self.stage.hyper, **member.hyper} for member in self.members]
         hyper = {name: np.array([h[name] for h in hypers], np.float32) for name in self.stage.hyper}
         keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-        along = population.axes(abstract_state(self.stage))
-        made = jax.jit(jax.vmap(init, out_axes=along), compiler_options=quick)(keys, hyper)
+
+        def one_by_one(keys: Array, hyper: Any) -> Any:
+            # under vmap the QR decompositions of orthogonal initialisation wait for each other in XLA's CPU threads,
+            # forever
+            stacked = jax.lax.map(lambda own: init(own[0], own[1]), (keys, hyper))
+            return population.each(lambda x: x, stacked, lambda shared: shared[0])
+
+        made = jax.jit(one_by_one, compiler_options=quick)(keys, hyper)
         if before is None:
             carried = made
         else:
+            along = population.axes(abstract_state(self.stage))
             carried = jax.vmap(self._carried_over, (population.axes(before), along), along)(before, made)
         return self.scatter(Carry(carried, self._stacked_totals(len(seeds))))
 

@@ -23,7 +23,7 @@ from jaxgan.training.parallel import configure_backend
 from jaxgan.training.population import Group, Layout, Member
 from jaxgan.training.program import Program, lowered
 from jaxgan.training.recipe import Recipe, Stage
-from tests.commands import assert_same_arrays, assert_same_run, timeless
+from tests.commands import assert_same_arrays, assert_same_run, finish, start, timeless
 from tests.training.test_loop import (
     PICTURES,
     POINTS,
@@ -356,6 +356,17 @@ def test_what_is_spread_is_gathered_again(layout: Layout) -> None:
     assert jax.tree.map(jnp.shape, program.abstract()) == jax.tree.map(jnp.shape, stacked)
     # the numbers of each member are its own
     np.testing.assert_allclose(stacked.state.hyper["pull_weight"], [0.0, 0.5, 2.0])
+
+
+def test_members_with_orthogonal_weights_begin(tmp_path: Path) -> None:
+    """Their QR decompositions under one vmap wait for each other for ever, on a machine of two threads."""
+    small = "--batch 8 --generator-width 8 --discriminator-width 4 --latent 8 --embedding 4 --features random-conv"
+    quick = "--steps 1 --seeds 3 --evaluate-samples 50 --sample-every 0 --evaluate-every 0 --name run"
+    found = finish(start("train", "biggan", *small.split(), *quick.split(), cwd=tmp_path), timeout=240)
+    assert found.status == 0, found.err
+    weights = Checkpoints(tmp_path / "runs" / "run" / "checkpoints").restore_arrays()[1]
+    first = [value for name, value in weights.items() if "params.generator" in name and name.endswith("kernel")]
+    assert first and all(np.abs(one[0] - one[1]).max() > 0.01 for one in first)
 
 
 def test_finite_tells_members_apart() -> None:
