@@ -137,7 +137,7 @@ def request(flags: argparse.Namespace, runs: Path, name: str) -> Request:
         values |= NARROW
     if flags.smoke:
         values |= {"batch": 8, "evaluate_samples": 50, "features": "random-conv", "noise": 4, "code_width": 4}
-        values |= {"generator_width": 4, "discriminator_width": 4, "dense_width": 0}
+        values |= {"generator_width": 4, "discriminator_width": 4, "dense_width": 4}
     preset = find_preset("infogan", PRESET[flags.protocol])
     of_options = {field.name for field in fields(preset.options)}
     options = replace(preset.options, **{n: v for n, v in values.items() if n in of_options})

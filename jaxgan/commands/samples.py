@@ -77,6 +77,10 @@ def interpolate(arguments: list[str]) -> int:
         """Pictures from one end to the other, both included."""
         seed: int = 0
         """Of the latents."""
+        class_: Annotated[int | None, named("class")] = None
+        """Class index of all rows, for conditional systems; by default a row goes to each class in turn."""
+        space: Literal["z", "w"] = "z"
+        """Latent space; w is StyleGAN's, where paths are straight."""
         member: int | None = None
         """Of a population; by default the first."""
         checkpoint: str = "final"
@@ -88,15 +92,18 @@ def interpolate(arguments: list[str]) -> int:
     if asked.rows < 1 or asked.frames < 2:
         raise RequestError(f"--rows is at least 1 and --frames at least 2, got {asked.rows} and {asked.frames}")
     check_seed(asked.seed)
-    out = picture_out(asked, f"interpolation{of_member(asked.member)}-{asked.path}-seed{asked.seed}")
+    way = asked.path if asked.space == "z" else "w"
+    named_class = "" if asked.class_ is None else f"-class{asked.class_}"
+    out = picture_out(asked, f"interpolation{of_member(asked.member)}-{way}{named_class}-seed{asked.seed}")
     from jaxgan import run as runs
-    from jaxgan.recipes.pictures import interpolation
+    from jaxgan.explore.interpolation import draw
+    from jaxgan.explore.interpolation import interpolate as between
 
     runs.configure_backend()
     run = runs.load(asked.run, asked.checkpoint, asked.member)
-
+    outputs = between(run, asked.rows, asked.frames, asked.path, asked.seed, asked.class_, asked.space)
     with writing(out):
-        interpolation(run, out, asked.path == "spherical", asked.rows, asked.frames, asked.seed)
+        draw(run, outputs, out)
     print(out)
     print(out.with_suffix(".gif"))
     return DONE

@@ -189,10 +189,7 @@ class Run:
         Sample i depends on (seed, i) alone, not on n. condition: a class index, for conditional systems.
         """
         recipe = self._generator()
-        if condition is not None and not 0 <= condition < recipe.num_classes:
-            if recipe.num_classes == 0:
-                raise RequestError(f"{self.directory} is unconditional: it takes no class")
-            raise RequestError(f"class {condition} does not exist; classes are 0..{recipe.num_classes - 1}")
+        self.check_class(condition)
         labels = None if condition is None else jnp.full((batch,), condition, jnp.int32)
 
         def make(state: State, key: Any) -> Any:
@@ -203,6 +200,14 @@ class Run:
         program, key = jax.jit(make), jax.random.key(seed)
         parts = [np.asarray(program(state, jax.random.fold_in(key, i))) for i in range(-(-n // batch))]
         return np.concatenate(parts)[:n]
+
+    def check_class(self, condition: int | None) -> None:
+        """RequestError for a class that there is not."""
+        num_classes = self._generator().num_classes
+        if condition is not None and not 0 <= condition < num_classes:
+            if num_classes == 0:
+                raise RequestError(f"{self.directory} is unconditional: it takes no class")
+            raise RequestError(f"class {condition} does not exist; classes are 0..{num_classes - 1}")
 
     def draw(self, outputs: np.ndarray) -> np.ndarray:
         """Outputs as one uint8 picture [height, width, channel]."""

@@ -3,42 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from jaxgan.arrays import image_grid, to_uint8
-from jaxgan.latent import lerp, slerp
-from jaxgan.recipes.folder import Run
-from jaxgan.training.log import write_picture
+from jaxgan.arrays import image_grid
 
 STRIP_PIXELS = 1024
 FRAME_SECONDS = 0.08
-
-
-def interpolation(run: Run, out: Path, spherical: bool, rows: int, frames: int, seed: int) -> None:
-    """Writes `out` (PNG: a row for each pair of latents) and its .gif sibling (all rows, there and back).
-
-    A conditional system keeps the class of each row: the rows go through the classes in order.
-    """
-    num_classes = run.recipe.num_classes
-    condition = jnp.arange(2 * rows) % rows % num_classes if num_classes else None
-    ends, *label = jax.tree.leaves(run.prior(jax.random.key(seed), 2 * rows, condition))
-    fractions = np.linspace(0.0, 1.0, frames, dtype=np.float32)
-    path = (slerp if spherical else lerp)(ends[:rows], ends[rows:], fractions).reshape(frames * rows, -1)
-    inputs = (path, jnp.tile(label[0][:rows], frames)) if label else path
-    outputs = jax.jit(run.generate, static_argnums=2)(run.state, inputs, 1.0)
-    outputs = np.asarray(outputs).reshape(frames, rows, *outputs.shape[1:])
-    if outputs.ndim == 5:
-        images = np.asarray(to_uint8(outputs))
-        strip = enlarged(image_grid(images.swapaxes(0, 1).reshape(-1, *images.shape[2:]), frames))
-        pictures = [enlarged(image_grid(frame, int(np.ceil(np.sqrt(rows))))) for frame in images]
-    else:
-        pictures = [run.draw(frame) for frame in outputs]
-        strip = run.draw(outputs.reshape(-1, outputs.shape[-1]))
-    write_picture(out, strip)
-    animate(pictures, out.with_suffix(".gif"))
 
 
 def animate(pictures: Sequence[np.ndarray], out: Path) -> None:

@@ -13,15 +13,15 @@ from jaxgan.latent import normal_prior
 from jaxgan.recipes import infogan
 from jaxgan.recipes.rules import Rules
 
+PLAIN = {"prior": "normal", "code_normalization": "layer", "dense_width": 0, "slope": 0.2, "rules": Rules()}
+SMALL = {"noise": 3, "categories": 3, "generator_width": 4, "discriminator_width": 4, "code_width": 5}
+
 
 def small(**changes):
     random = np.random.default_rng(0)
     picture, test = (random.integers(0, 256, (n, 8, 8, 1), np.uint8) for n in (24, 30))
     data = images.from_arrays("noise", picture, np.arange(24) % 3, test, np.arange(30) % 3)
-    config = replace(
-        infogan.PRESETS["cpu"].config,
-        **{"noise": 3, "categories": 3, "generator_width": 4, "discriminator_width": 4, "code_width": 5, **changes},
-    )
+    config = replace(infogan.PRESETS["cpu"].config, **PLAIN | SMALL | changes)
     options = replace(infogan.PRESETS["cpu"].options, batch=6, steps=2)
     return infogan.make(config, options, data), data
 
