@@ -64,8 +64,8 @@ class Operand:
 class Arithmetic:
     """The outcome: shares [strengths] of results with what was asked for, along the direction and along random ones.
 
-    direction: [dimension]. near: how far the latents that it is added to spread, as a share of how far the prior
-    does; None for all of it. asked: in words. results, random: pictures [rows, strengths, height, width, channel].
+    direction: [dimension]. near: at which share of their distances from the mean fresh latents are around a place;
+    None for a direction. asked: in words. results, random: pictures [rows, strengths, height, width, channel].
     """
 
     direction: np.ndarray
@@ -94,9 +94,10 @@ def arithmetic(
     """Means of chosen samples' latents, added and taken away, and `n` pictures made with the result.
 
     As many added as taken away is a direction, and is added to fresh latents. Otherwise, as in "man with glasses -
-    man + woman", it is a place, seen from the mean of all latents: strength 1 is there, 0 at the mean, and the fresh
-    latents around it have `NEAR` of their distances from the mean (Radford et al. 2016, arXiv 1511.06434, figure 7,
-    add noise of that scale to theirs).
+    man + woman", it is a place, seen from the mean of all latents: strength 1 is there, 0 at the mean, and around are
+    fresh latents at `NEAR` of their distances from the mean (Radford et al. 2016, arXiv 1511.06434, figure 7, add noise
+    of that scale to theirs). In Z they are then put as far from the mean as latents are, because means lie where the
+    generator was never trained; so strength 0 is fresh latents again.
 
     What was asked for is what remains when parts of `plus` and `minus` that are alike cancel: "3:thick" + "8" - "3"
     asks for thick eights. A result has an attribute where its score is above that of nine tenths of the samples (of the
@@ -135,8 +136,7 @@ def arithmetic(
     asked = np.ones(n, bool) if seen is None or asked_class is None else seen == asked_class
     limits_of = {a: _limits(run.score(a, images), groups, asked) for a in asked_attributes}
     starts, told = run.draw(seed, 1, n, class_)
-    if surplus:
-        starts = middle + np.float32(NEAR) * (starts - middle)
+    radius = float(np.linalg.norm(latents - middle, axis=1).mean())
     groups = np.zeros(n, int) if told is None else told
     length = float(np.linalg.norm(direction))
     others = np.asarray(random_directions(jax.random.fold_in(jax.random.key(seed), 2), n, starts.shape[1], length))
@@ -147,8 +147,16 @@ def arithmetic(
             has &= run.score(attribute, images) >= np.vectorize(limits.get)(groups, np.inf)
         return float(has.mean())
 
-    results = [run.outputs(starts + np.float32(s) * direction, told) for s in strengths]
-    random = [run.outputs(starts + np.float32(s) * others, told) for s in strengths]
+    def moved(by: np.ndarray) -> np.ndarray:
+        if not surplus:
+            return np.asarray(starts + by)
+        away = np.float32(NEAR) * (starts - middle) + by
+        if run.space.name == "z":
+            away *= radius / np.linalg.norm(away, axis=1, keepdims=True)
+        return np.asarray(middle + away)
+
+    results = [run.outputs(moved(np.float32(s) * direction), told) for s in strengths]
+    random = [run.outputs(moved(np.float32(s) * others), told) for s in strengths]
     words = [] if asked_class is None else [str(run.run.data["classes"][asked_class])]
     return Arithmetic(
         direction,
@@ -195,7 +203,7 @@ def table(found: Arithmetic, space: str) -> list[str]:
         f"{'+' if o.sign > 0 else '-'} {o.text:16} {o.count:,} of {found.num_results:,} samples" for o in found.operands
     ]
     length = float(np.linalg.norm(found.direction))
-    there = "fresh latents" if found.near is None else f"latents near their mean ({found.near:g} of the way)"
+    there = "fresh latents" if found.near is None else f"fresh latents at {found.near:g} of their distances"
     lines.append(f"a direction of length {length:.3g} in {space}, added to {found.num_results:,} {there}")
     lines.append(f"{'strength':10}{'share ' + found.asked:24}along random directions")
 
