@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = fail(str(error), MISTAKE)
     except KeyboardInterrupt as heard:
         # training.loop.Interrupted says which signal it was
-        number = signal.Signals[heard.args[0]] if heard.args else signal.SIGINT
+        number = signal.Signals.__members__.get(str(heard), signal.SIGINT)
         status = fail("interrupted before anything was trained", 128 + number)
     except BrokenPipeError:
         # whoever read our output went away: not our failure, and nothing more can be said there

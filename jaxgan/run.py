@@ -101,7 +101,7 @@ def prepare(recipe: str, config: Any, options: Options, members: tuple[Place, ..
 
     members: those of a run that was begun; by default found from the options.
     """
-    data = open_data(options)
+    data, begins = open_data(options), members is None
     groups: tuple[Group, ...] = ()
     try:
         if members is None:
@@ -111,6 +111,8 @@ def prepare(recipe: str, config: Any, options: Options, members: tuple[Place, ..
             made = groups[0].recipe
         else:
             made = recipes.find(recipe).make(config, options, data)
+        if begins and made.refusal is not None:
+            raise RequestError(made.refusal)
         expected = abstract_state(made.stages[0])
         for stage in [stage for one in (*(group.recipe for group in groups), made) for stage in one.stages]:
             choose_devices(options.devices, 0 if members else stage.source.batch_size)

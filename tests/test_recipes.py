@@ -12,7 +12,7 @@ import pytest
 
 from jaxgan import recipes
 from jaxgan.config import Options, RequestError, changed, settings
-from jaxgan.data import images, pairs, toy
+from jaxgan.data import domains, images, pairs, toy
 from jaxgan.evaluation.rows import direction
 from jaxgan.recipes.rules import Rules
 from jaxgan.training.loop import Plan, fit
@@ -40,7 +40,7 @@ def tiny_data(name: str) -> Any:
     if name.startswith("pairs:"):
         return pairs.aligned(noise((32, 32, 3)), "negative")
     if "+" in name or name.startswith("cycle_gan/"):
-        return pairs.joined(noise((32, 32, 3)), noise((32, 32, 3)))
+        return domains.joined(noise((32, 32, 3)), noise((32, 32, 3)))
     if name == "folder:celeba":
         names = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
         has = random.integers(0, 2, (36, 5))

@@ -16,11 +16,11 @@ def arithmetic(arguments: list[str]) -> int:
 
         A SEL chooses samples: a class of the data, by name or number as the classifier sees it; thick, thin,
         slanted-left, slanted-right, wide or narrow, the tenth of the samples that is most so; or both, as 3:thick.
-        --plus thick --minus thin is a direction, and is added to fresh latents at several strengths. With one --plus
-        more, --plus 3:thick 8 --minus 3, it is a place, that of thick eights, and the pictures are of latents around
-        it, the nearer the stronger. Beside them stand random directions of equal length. A system that is told its
-        class has latents without it: there arithmetic is on the latent within classes, and attributes are what can be
-        chosen.
+        --plus thick --minus thin, as many added as taken away, is a direction, and is added to fresh latents at
+        several strengths. Any other sum, as --plus 3:thick 8 --minus 3, is a place, that of thick eights: strength 1 is
+        there, 2 as far again from the mean of all latents, and the pictures are of latents around it. Beside them
+        stand random directions of equal length. A system that is told its class has latents without it: there
+        arithmetic is on the latent within classes, and attributes are what can be chosen.
 
         The sheet: for each SEL the picture of the mean latent and some of the samples; fresh samples along the
         direction, a column for each strength; and the same along random ones.

@@ -151,7 +151,7 @@ def arithmetic(
         if not surplus:
             return np.asarray(starts + by)
         away = np.float32(NEAR) * (starts - middle) + by
-        if run.space.name == "z":
+        if run.space.name == "z" and not run.run.recipe.codes:
             away *= radius / np.linalg.norm(away, axis=1, keepdims=True)
         return np.asarray(middle + away)
 
@@ -203,8 +203,12 @@ def table(found: Arithmetic, space: str) -> list[str]:
         f"{'+' if o.sign > 0 else '-'} {o.text:16} {o.count:,} of {found.num_results:,} samples" for o in found.operands
     ]
     length = float(np.linalg.norm(found.direction))
-    there = "fresh latents" if found.near is None else f"fresh latents at {found.near:g} of their distances"
-    lines.append(f"a direction of length {length:.3g} in {space}, added to {found.num_results:,} {there}")
+    if found.near is None:
+        lines.append(f"a direction of length {length:.3g} in {space}, added to {found.num_results:,} fresh latents")
+    else:
+        lines.append(
+            f"a place in {space}, {length:.3g} from the mean of all latents, and {found.num_results:,} around it"
+        )
     lines.append(f"{'strength':10}{'share ' + found.asked:24}along random directions")
 
     def shown(share: float) -> str:

@@ -45,8 +45,14 @@ def interpolate(
         outputs: Any = jax.jit(synthesize)(run.state, way.reshape(frames * rows, *ends.shape[1:]))
     else:
         latents, *label = jax.tree.leaves(inputs)
-        way = (slerp if path == "spherical" else lerp)(latents[:rows], latents[rows:], fractions)
-        flat = way.reshape(frames * rows, -1)
+        # codes are no part of the sphere: a category half way between two would be more than one
+        noise = latents.shape[-1] - run.recipe.codes
+        along = slerp if path == "spherical" else lerp
+        parts = [
+            along(latents[:rows, :noise], latents[rows:, :noise], fractions),
+            lerp(latents[:rows, noise:], latents[rows:, noise:], fractions),
+        ]
+        flat = jnp.concatenate(parts, axis=-1).reshape(frames * rows, -1)
         told = (flat, jnp.tile(label[0][:rows], frames)) if label else flat
         outputs = jax.jit(generate, static_argnums=2)(run.state, told, 1.0)
     return np.asarray(outputs).reshape(frames, rows, *outputs.shape[1:]).swapaxes(0, 1)

@@ -93,7 +93,8 @@ def gradient_penalty(penalty: Penalty, weight: Weight, discriminator: Net) -> Te
     """``weight * mean(penalty)`` as a term of the discriminator's loss.
 
     Its gradients are those with respect to clean examples, through noise and augmentation, as in the code of
-    StyleGAN2-ADA (Karras et al. 2020, arXiv 2006.06676): what contrast and zoom do to them counts.
+    StyleGAN2-ADA (Karras et al. 2020, arXiv 2006.06676): what contrast and zoom do to them counts. Fakes meet the
+    draws of the reals beside them.
 
     Refused for a discriminator that couples the examples of a batch: its per-example gradient is not the paper's.
     """

@@ -18,6 +18,7 @@ EXPECTED
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Literal
 
 import jax
@@ -164,8 +165,12 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
         recipe,
         # a picture is asked for by its category, and a sheet has a column for each
         num_classes=codes.categories,
+        codes=codes.size,
         sheet=10 * codes.categories if codes.categories <= 16 else 64,
-        evaluations={**recipe.evaluations, "codes": _evaluation(codes, images, recipe, options.batch)},
+        evaluations={
+            **recipe.evaluations,
+            "codes": _evaluation(codes, images, recipe, options.batch // rules.accumulation),
+        },
     )
 
 
@@ -222,10 +227,20 @@ def _evaluation(codes: Codes, images: Images, recipe: Recipe, batch: int) -> Eva
         category, code = codes.of(latents)
         samples = generate(state, latents, 1.0)
         if normalized:
-            others = generate(state, prior(jax.random.fold_in(key, 1), PASSES * batch, None), 1.0)
-            state = ready(state, others.reshape(PASSES, batch, *others.shape[1:]), key)
+            others = jax.lax.map(
+                lambda own: generate(state, prior(own, batch, None), 1.0),
+                jax.random.split(jax.random.fold_in(key, 1), PASSES),
+            )
+            state = ready(state, others, key)
         logits, means = read(state, samples)
         return categorical_information(logits, category), code, means
+
+    @cache
+    def reals() -> np.ndarray:
+        """Training images [passes, batch, height, width, channel], again from the start where there are fewer."""
+        index = np.resize(np.random.default_rng(0).permutation(len(images.image)), PASSES * batch)
+        (some,) = in_parts(picked(images.image, index), len(index))
+        return some.reshape(PASSES, batch, *images.size)
 
     def evaluate(state: State, key: Key) -> Mapping[str, Any]:
         information, code, means = (np.asarray(part) for part in reread(state, key))
@@ -237,10 +252,7 @@ def _evaluation(codes: Codes, images: Images, recipe: Recipe, batch: int) -> Eva
         if images.test_image is None or images.test_label is None:
             return row
         if normalized:
-            index = np.random.default_rng(0).permutation(len(images.image))
-            index = np.resize(index, PASSES * batch)  # again from the start where there are fewer
-            (reals,) = in_parts(picked(images.image, index), len(index))
-            state = ready(state, to_float(jnp.asarray(reals.reshape(PASSES, batch, *images.size))), key)
+            state = ready(state, to_float(jnp.asarray(reals())), key)
         found = np.concatenate(
             [np.asarray(read(state, to_float(jnp.asarray(part)))[0]).argmax(-1) for part in in_parts(images.test_image)]
         )

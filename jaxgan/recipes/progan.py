@@ -138,18 +138,14 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
     num_classes = classes_told(config.conditional, images)
     sizes = progressive.sizes_of(images.size)
     prior, begins = normal_prior(config.latent), beginnings(config, len(sizes))
-    whole = begins[-1] + (config.fade_steps if len(sizes) > 1 else 0)
-    if whole > options.steps:
-        raise RequestError(
-            f"the last of {len(sizes)} resolutions is whole at step {whole:,} and there are {options.steps:,}: "
-            f"choose --steps {whole} or more, or smaller --fade-steps and --steady-steps"
-        )
     inputs: Callable[..., Any] = labelled(prior, num_classes) if num_classes else prior
     source = image_batches(images, options.batch, options.seed, config.flip)
     nets = [_nets(config, images.size, num_classes, level) for level in range(len(sizes))]
     hyper = {**numbers(rules), "drift_weight": config.drift_weight}
     stages = []
     for level, (size, (generator, discriminator)) in enumerate(zip(sizes, nets, strict=True)):
+        if begins[level] >= options.steps:
+            break
         alpha = fading(config, begins[level]) if level else None
         game = classic_game(
             rules,
@@ -167,7 +163,14 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
         seen = replace(source, batch=_at_level(source.batch, len(sizes) - 1 - level, alpha))
         stages.append(Stage(game, until, seen, grown, hyper))
     generate = _generate([generator for generator, _ in nets], images.size, [fading(config, begin) for begin in begins])
-    return staged(rules, tuple(stages), inputs, generate, options, images, num_classes)
+    recipe = staged(rules, tuple(stages), inputs, generate, options, images, num_classes)
+    whole, refusal = begins[-1] + max(1, config.fade_steps) if len(sizes) > 1 else 0, None
+    if whole > options.steps:
+        refusal = (
+            f"the last of {len(sizes)} resolutions is whole at step {whole:,} and there are {options.steps:,}: "
+            f"choose --steps {whole} or more, or smaller --fade-steps and --steady-steps"
+        )
+    return replace(recipe, refusal=refusal)
 
 
 def grown(before: State, fresh: State) -> State:

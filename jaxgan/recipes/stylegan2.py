@@ -183,8 +183,10 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
             interval=PATH_LENGTH_INTERVAL,
             condition="label" if num_classes else None,
         )
-        # the moves of `game` are accumulated already
-        own = accumulate(replace(whole, updates=whole.updates[-1:]), rules.accumulation)
+        own = replace(whole, updates=whole.updates[-1:])
+        if rules.accumulation > 1:
+            # as the moves of `game` are already; the running mean then moves with each part
+            own = accumulate(own, rules.accumulation)
         game = replace(whole, updates=(*game.updates, *own.updates))
     hyper = {**stage.hyper, "path_length_weight": config.path_length_weight}
 

@@ -131,6 +131,10 @@ def _train(session: "_Session", resume: bool, initial: State | None) -> Outcome:
                     # by the classifier that an evaluation trains, in our place
                     session.save(at_once=True)
                     raise _Stop(*heard.args, f"saved at step {session.step}, which was not evaluated") from None
+                except CheckpointError:
+                    # of that classifier, not of this run, which loses nothing by it
+                    session.save(at_once=True)
+                    raise
                 stopped = interrupted[0] if interrupted else "time" if session.out_of_time() else None
                 session.save(score, at_once=stopped is not None)
                 if stopped is not None and session.step < session.end:

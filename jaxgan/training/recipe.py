@@ -66,6 +66,8 @@ class Recipe:
     data: what the manifest says of the data (name, fingerprint, sizes, notes).
     num_classes: of the condition, 0 for unconditional systems.
     sheet: how many samples a sheet shows.
+    codes: how many of the latent's last dimensions are codes, which paths and truncation take as they are.
+    refusal: why no run of it should begin, in one line; one that was begun goes on.
     """
 
     stages: tuple[Stage, ...]
@@ -84,6 +86,8 @@ class Recipe:
     data: Mapping[str, Any] = field(default_factory=dict)
     num_classes: int = 0
     sheet: int = 64
+    codes: int = 0
+    refusal: str | None = None
 
     def __post_init__(self) -> None:
         ends = [stage.until for stage in self.stages]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +25,19 @@ def test_a_straight_path_is_that_of_the_latents_and_keeps_its_class():
     ones = interpolate(run, rows=2, frames=2, seed=2, class_=1)
     latents, _ = run.prior(jax.random.key(2), 4, jnp.ones(4, int))
     np.testing.assert_allclose(ones[:, 0], strokes(latents[:2] @ KERNEL, jnp.ones(2)), atol=1e-4)
+
+
+def test_codes_go_straight_beside_noise_on_its_sphere():
+    run = explorer().run
+    coded = replace(run, recipe=replace(run.recipe, codes=2))
+    made = interpolate(coded, rows=2, frames=3, seed=4)
+    latents = np.asarray(run.prior(jax.random.key(4), 4, None))
+    start, end = latents[:2, :2], latents[2:, :2]
+    norms = [np.linalg.norm(part, axis=1, keepdims=True) for part in (start, end)]
+    middle = start / norms[0] + end / norms[1]
+    middle *= (norms[0] + norms[1]) / 2 / np.linalg.norm(middle, axis=1, keepdims=True)
+    place = np.concatenate([middle, (latents[:2, 2:] + latents[2:, 2:]) / 2], axis=1)
+    np.testing.assert_allclose(made[:, 1], strokes(place @ KERNEL), atol=1e-4)
 
 
 @pytest.mark.parametrize("path", ["linear", "spherical"])

@@ -17,6 +17,7 @@ from jaxgan.recipes import progan
 from jaxgan.recipes.dataset import open_data
 from jaxgan.recipes.folder import find_members, load, make_groups, write_description
 from jaxgan.recipes.rules import Rules
+from jaxgan.run import prepare
 from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.loop import Plan, fit, fit_population
 from jaxgan.training.parallel import configure_backend
@@ -134,11 +135,20 @@ def test_the_generator_in_use_knows_its_alpha(whole: Path) -> None:
 
 def test_a_run_too_short_for_its_resolution_is_refused() -> None:
     """The last of three begins at step 5 and is whole at 6."""
-    assert len(progan.make(CONFIG, replace(OPTIONS, steps=6), data()).stages) == 3
-    with pytest.raises(
-        RequestError, match="last of 3 resolutions is whole at step 6 and there are 5: choose --steps 6"
-    ):
-        progan.make(CONFIG, replace(OPTIONS, steps=5), data())
+    assert progan.make(CONFIG, replace(OPTIONS, steps=6), data()).refusal is None
+    short = progan.make(CONFIG, replace(OPTIONS, steps=5), data())
+    assert short.refusal == (
+        "the last of 3 resolutions is whole at step 6 and there are 5: "
+        "choose --steps 6 or more, or smaller --fade-steps and --steady-steps"
+    )
+    # digits are of two, 4 and 8 pixels; a run that was begun, and one of a length that is all right, go on
+    digits = replace(OPTIONS, steps=2)
+    with pytest.raises(RequestError, match="last of 2 resolutions is whole at step 3 and there are 2"):
+        prepare("progan", CONFIG, digits)
+    prepare("progan", CONFIG, digits, members=())
+    prepare("progan", CONFIG, replace(digits, steps=3))
+    with pytest.raises(RequestError, match="whole at step 3 and there are 2"):
+        prepare("progan", replace(CONFIG, fade_steps=0), digits)
 
 
 def test_a_population_grows_together(tmp_path: Path) -> None:

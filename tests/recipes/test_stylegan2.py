@@ -85,7 +85,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(whole: Path, all_of_it: Recipe, 
     assert_same_run(whole, run)
 
 
-def test_path_length_is_accumulated_and_rematerialized_as_all_else(tmp_path: Path) -> None:
+def test_path_length_is_accumulated_and_rematerialized_as_all_else() -> None:
     """A batch in parts has latents of its own for each, where a move that is not accumulated would have the same."""
 
     def moved(**extra: Any) -> Any:
@@ -104,11 +104,14 @@ def test_path_length_is_accumulated_and_rematerialized_as_all_else(tmp_path: Pat
             memory=state.memory,
             hyper=state.hyper,
         )
-        return update.loss(state.params, inputs)[1].metrics["length"]
+        length = float(update.loss(state.params, inputs)[1].metrics["length"])
+        gradient = jax.grad(lambda params: update.loss(params, inputs)[0])
+        return length, "checkpoint" in str(jax.make_jaxpr(gradient)(state.params))
 
-    one, parts = float(moved()), float(moved(accumulation=3))
+    (one, kept), (parts, _), (same, again) = moved(), moved(accumulation=3), moved(rematerialize=True)
     assert one > 0 and parts > 0 and one != parts
-    np.testing.assert_allclose(float(moved(rematerialize=True)), one, rtol=1e-5)
+    np.testing.assert_allclose(same, one, rtol=1e-5)
+    assert again and not kept
 
 
 def test_the_probability_of_adaptive_augmentation_survives(tmp_path: Path):

@@ -149,7 +149,7 @@ def test_rows_are_averages_over_the_steps_that_ran(tmp_path: Path) -> None:
 def test_a_state_is_made_ready_to_be_drawn_and_judged_and_trained_as_it_was(tmp_path: Path) -> None:
     keys: list[Any] = []
 
-    def ready(state: Any, key: Any) -> Any:
+    def ready(state: Any, key: Any, truncation: float) -> Any:
         keys.append(jax.random.key_data(key))
         return replace(state, ema={**state.ema, "a": jax.tree.map(jnp.zeros_like, state.ema["a"])})
 
@@ -536,6 +536,18 @@ def test_a_net_that_is_needed_and_breaks_says_so(tmp_path: Path) -> None:
     broken = game(dense(4), spoil=lambda inputs: jnp.where(inputs.step == 2, jnp.nan, 0.0))
     with pytest.raises(CheckpointError, match="broke at step 4: a/loss was not finite at step 2"):
         fit_whole(Recipe((Stage(broken, 4, resident(POINTS)),)), tmp_path, PLAN, seed=0)
+
+
+def test_an_evaluation_whose_net_breaks_loses_no_training(tmp_path: Path) -> None:
+    def broken(state: Any, key: Any) -> dict[str, float]:
+        if int(state.step) == 6:
+            raise CheckpointError("the training of a net that was needed broke")
+        return {"score": 1.0}
+
+    with pytest.raises(CheckpointError, match="that was needed"):
+        fit(tiny(evaluations={"images": broken}), tmp_path, PLAN, seed=0)
+    assert Checkpoints(tmp_path / "checkpoints").steps() == [5, 6]
+    assert fit(tiny(), tmp_path, PLAN, seed=0, resume=True).stopped == "end"
 
 
 def test_a_slice_of_a_run_ends_in_time_and_the_next_goes_on(tmp_path: Path) -> None:
