@@ -48,7 +48,7 @@ def test_a_loaded_state_is_ready(ring: runs.Run, monkeypatch: pytest.MonkeyPatch
     """What a recipe does with a state before it generates is done with the key of the run's seed."""
     make = ring_recipe.make
 
-    def ready(state: Any, key: Any) -> Any:
+    def ready(state: Any, key: Any, truncation: float) -> Any:
         return replace(state, memory={"key": jax.random.key_data(key)})
 
     monkeypatch.setattr(ring_recipe, "make", lambda *asked: replace(make(*asked), ready=ready))
