@@ -12,8 +12,11 @@ training: with ten categories, the code comes close to the ten digits, and `code
 generator's last layer are in [-1, 1] by tanh where theirs are probabilities. In the paper D does not
 maximise the information; in that code it does, and so here.
 
-The defaults are `paper` with nets of half the width and a quarter of the dense units, on smaller pictures.
-EXPECTED
+The defaults are its rules with nets of half the width, a quarter of the dense units and less noise, on 8x8 digits:
+their error as a classifier is 11 to 25 per cent over five seeds, median 15, where k-means on the pixels has 23. At
+half the width and 3,000 steps `paper` has 5 to 26 per cent on MNIST, median 20; Chen et al. report 5. D must see the
+picture as a whole, by its dense layer: nets without one, under other rules, had 66. The noise does little:
+samples of a category vary with the codes and hardly besides. Measured by experiments/infogan.py.
 """
 
 from collections.abc import Mapping
