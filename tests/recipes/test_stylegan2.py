@@ -106,7 +106,7 @@ def test_path_length_is_accumulated_and_rematerialized_as_all_else() -> None:
         )
         length = float(update.loss(state.params, inputs)[1].metrics["length"])
         gradient = jax.grad(lambda params: update.loss(params, inputs)[0])
-        return length, "checkpoint" in str(jax.make_jaxpr(gradient)(state.params))
+        return length, "remat" in str(jax.make_jaxpr(gradient)(state.params))
 
     (one, kept), (parts, _), (same, again) = moved(), moved(accumulation=3), moved(rematerialize=True)
     assert one > 0 and parts > 0 and one != parts

@@ -478,6 +478,15 @@ def test_no_checkpoint_to_go_back_to(tmp_path: Path) -> None:
     assert outcome.message == "all alike; gave up for want of a checkpoint"
 
 
+@pytest.fixture
+def _heard() -> Iterator[None]:
+    """SIGINT as Python has it: a shell that starts the tests in the background has them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heard")
 def test_the_first_signal_saves_and_the_second_is_somebody_elses(tmp_path: Path) -> None:
     def interrupt_at(step: int) -> Callable[..., None]:
         def alarm(rows: Sequence[Mapping[str, Any]]) -> None:
