@@ -100,7 +100,7 @@ def main() -> None:
         # of those that ran before, too
         began = time.perf_counter() - sum(row.measured or 0.0 for row in rows if row.metric == SECONDS)
     protocol = (
-        f"preset cpu, {steps:,} steps of batch 64, 3 seeds (5 on MNIST); {SAMPLES:,} "
+        f"preset cpu, {steps:,} steps of batch 64 (progan grows in the first half), 3 seeds (5 on MNIST); {SAMPLES:,} "
         "samples against all training images, final checkpoint, features of the data set's classifier; MNIST: "
         "training images approximate, pixels of value 1 are 0" + "".join(f"; {note}" for note in sorted(notes) if small)
     )

@@ -1,14 +1,14 @@
 """The way from one latent to another, as pictures."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.arrays import image_grid, to_uint8
-from jaxgan.config import RequestError
+from jaxgan.explore.space import space_of
 from jaxgan.latent import lerp, slerp
 from jaxgan.recipes import pictures
 from jaxgan.recipes.folder import Run
@@ -30,32 +30,25 @@ def interpolate(
     space: "w" is StyleGAN's, whose paths are straight lines whatever `path` says: styles lie on no sphere.
     """
     run.check_class(class_)
-    generate, prior, num_classes = run.generate, run.prior, run.recipe.num_classes
+    seen, num_classes = space_of(run, space), run.recipe.num_classes
     condition = jnp.arange(2 * rows) % rows % num_classes if num_classes else None
     if class_ is not None:
         condition = jnp.full(2 * rows, class_)
-    inputs = prior(jax.random.key(seed), 2 * rows, condition)
+    latents, label = jax.jit(seen.draw, static_argnums=2)(run.state, jax.random.key(seed), 2 * rows, condition)
+    # codes are no part of the sphere: a category half way between two would be more than one
+    noise = latents.shape[-1] - run.recipe.codes
     fractions = np.linspace(0.0, 1.0, frames, dtype=np.float32)
-    if space == "w":
-        style, synthesize = run.recipe.style, run.recipe.synthesize
-        if style is None or synthesize is None:
-            raise RequestError(f"--space w: {run.recipe_name} has no second latent space; there is z")
-        ends = jax.jit(style)(run.state, inputs)
-        way = lerp(ends[:rows].reshape(rows, -1), ends[rows:].reshape(rows, -1), fractions)
-        outputs: Any = jax.jit(synthesize)(run.state, way.reshape(frames * rows, *ends.shape[1:]))
-    else:
-        latents, *label = jax.tree.leaves(inputs)
-        # codes are no part of the sphere: a category half way between two would be more than one
-        noise = latents.shape[-1] - run.recipe.codes
-        along = slerp if path == "spherical" else lerp
-        parts = [
-            along(latents[:rows, :noise], latents[rows:, :noise], fractions),
-            lerp(latents[:rows, noise:], latents[rows:, noise:], fractions),
-        ]
-        flat = jnp.concatenate(parts, axis=-1).reshape(frames * rows, -1)
-        told = (flat, jnp.tile(label[0][:rows], frames)) if label else flat
-        outputs = jax.jit(generate, static_argnums=2)(run.state, told, 1.0)
-    return np.asarray(outputs).reshape(frames, rows, *outputs.shape[1:]).swapaxes(0, 1)
+    parts = [
+        along(latents[:rows, some], latents[rows:, some], fractions)
+        for along, some in (
+            (slerp if path == "spherical" and seen.name == "z" else lerp, slice(noise)),
+            (lerp, slice(noise, None)),
+        )
+    ]
+    way = jnp.concatenate(parts, axis=-1).reshape(frames * rows, -1)
+    told = None if label is None else jnp.tile(label[:rows], frames)
+    outputs = np.asarray(jax.jit(seen.outputs)(run.state, way, told))
+    return outputs.reshape(frames, rows, *outputs.shape[1:]).swapaxes(0, 1)
 
 
 def draw(run: Run, outputs: np.ndarray, out: Path) -> None:

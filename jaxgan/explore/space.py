@@ -26,7 +26,7 @@ class Space:
     """A latent space of a run: Z, that of the prior, or W, behind the mapping network.
 
     draw: (state, key, n, condition) -> latents [n, dimension], flat, and what else the generator is told or None.
-    outputs: (state, latents [n, dimension], told) -> images [n, height, width, channel].
+    outputs: (state, latents [n, dimension], told) -> images [n, height, width, channel], or points.
     told: whether `outputs` needs a class. In W it is in the style already.
     """
 
@@ -41,8 +41,6 @@ def space_of(run: Run, name: str | None = None) -> Space:
     recipe, prior, generate = run.recipe, run.prior, run.generate
     inputs = jax.eval_shape(lambda key: prior(key, 2, None), jax.random.key(0))
     told = isinstance(inputs, tuple)
-    if jax.eval_shape(lambda state, inputs: generate(state, inputs, 1.0), run.state, inputs).ndim != 4:
-        raise RequestError(f"{run.directory} is a run of {run.recipe_name}, which makes points: this is for images")
     style, synthesize = recipe.style, recipe.synthesize
     if name == "w" and (style is None or synthesize is None):
         raise RequestError(f"--space w: {run.recipe_name} has no second latent space; there is z")
@@ -78,10 +76,7 @@ class Explorer:
 
     def draw(self, seed: int, stream: int, n: int, class_: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
         """Latents [n, dimension] and what else the generator is told [n], or None. stream: draws of one seed differ."""
-        num_classes = self.run.recipe.num_classes
-        if class_ is not None and not 0 <= class_ < num_classes:
-            there = f"classes are 0..{num_classes - 1}" if num_classes else "the run is unconditional"
-            raise RequestError(f"--class {class_}: {there}")
+        self.run.check_class(class_)
         condition = None if class_ is None else jnp.full((n,), class_, jnp.int32)
         program = jax.jit(self.space.draw, static_argnums=2)
         key = jax.random.fold_in(jax.random.key(seed), stream)
@@ -137,8 +132,15 @@ class Explorer:
 
 def explorer(run: Run, space: str | None = None, features: str | None = None) -> Explorer:
     """What the functions below take. features: a feature net other than the one the run was measured with."""
+    seen = space_of(run, space)
+
+    def made(key: Key) -> Array:
+        return seen.outputs(run.state, *seen.draw(run.state, key, 2, None))
+
+    if jax.eval_shape(made, jax.random.key(0)).ndim != 4:
+        raise RequestError(f"{run.directory} is a run of {run.recipe_name}, which makes points: this is for images")
     options = run.options if features is None else replace(run.options, features=features)
-    return Explorer(replace(run, options=options), space_of(run, space))
+    return Explorer(replace(run, options=options), seen)
 
 
 def find_class(run: Run, name: str) -> int:

@@ -225,8 +225,8 @@ def image_recipe(
     """The whole system for images: the game, its data, how it is drawn and judged.
 
     num_classes: 0, or both nets take the label as a second input (with `tell_discriminator`; without, the
-        generator alone). flip: mirror half of the images. codes: how many of the latent's last dimensions
-        truncation leaves alone. coupled_penalties: see `classic_game`.
+        generator alone). flip: mirror half of the images. codes: those of `Recipe`. coupled_penalties: those of
+        `classic_game`.
     """
     generate = generate_with(generator, codes)
     inputs: Callable[..., Any] = labelled(prior, num_classes) if num_classes else prior
@@ -244,7 +244,7 @@ def image_recipe(
     )
     hyper = {**numbers(rules), **heads.hyper}
     stage = Stage(game, options.steps, image_batches(images, options.batch, options.seed, flip), hyper=hyper)
-    return staged(rules, (stage,), inputs, generate, options, images, num_classes)
+    return replace(staged(rules, (stage,), inputs, generate, options, images, num_classes), codes=codes)
 
 
 def staged(

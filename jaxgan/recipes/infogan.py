@@ -14,9 +14,8 @@ maximise the information; in that code it does, and so here.
 
 The defaults are its rules with nets of half the width, a quarter of the dense units and less noise, on 8x8 digits:
 their error as a classifier is 11 to 25 per cent over five seeds, median 15, where k-means on the pixels has 23. At
-half the width and 3,000 steps `paper` has 5 to 26 per cent on MNIST, median 20; Chen et al. report 5. D must see the
-picture as a whole, by its dense layer: nets without one, under other rules, had 66. The noise does little:
-samples of a category vary with the codes and hardly besides. Measured by experiments/infogan.py.
+half the width and 3,000 steps `paper` has 5 to 26 per cent on MNIST, median 20; Chen et al. report 5. The noise does
+little: samples of a category vary with the codes and hardly besides. Measured by experiments/infogan.py.
 """
 
 from collections.abc import Mapping
@@ -109,12 +108,7 @@ class Config:
 PRESETS = {
     "cpu": Preset(Config(), Options(steps=4000, batch=64, data="digits", evaluate_every=1000)),
     "paper": Preset(
-        Config(
-            noise=62,
-            generator_width=64,
-            discriminator_width=64,
-            dense_width=1024,
-        ),
+        Config(noise=62, generator_width=64, discriminator_width=64, dense_width=1024),
         Options(steps=5000, batch=128, data="mnist", sample_every=500, save_every=1000, evaluate_every=1000),
     ),
 }
@@ -168,7 +162,6 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
         recipe,
         # a picture is asked for by its category, and a sheet has a column for each
         num_classes=codes.categories,
-        codes=codes.size,
         sheet=10 * codes.categories if codes.categories <= 16 else 64,
         evaluations={
             **recipe.evaluations,

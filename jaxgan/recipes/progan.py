@@ -164,12 +164,13 @@ def make(config: Config, options: Options, data: Data) -> Recipe:
         stages.append(Stage(game, until, seen, grown, hyper))
     generate = _generate([generator for generator, _ in nets], images.size, [fading(config, begin) for begin in begins])
     recipe = staged(rules, tuple(stages), inputs, generate, options, images, num_classes)
-    whole, refusal = begins[-1] + max(1, config.fade_steps) if len(sizes) > 1 else 0, None
-    if whole > options.steps:
-        refusal = (
-            f"the last of {len(sizes)} resolutions is whole at step {whole:,} and there are {options.steps:,}: "
-            f"choose --steps {whole} or more, or smaller --fade-steps and --steady-steps"
-        )
+    whole = begins[-1] + max(1, config.fade_steps)
+    if len(sizes) == 1 or options.steps >= whole:
+        return recipe
+    refusal = (
+        f"the last of {len(sizes)} resolutions is whole at step {whole:,} and there are {options.steps:,}: "
+        f"choose --steps {whole} or more, or smaller --fade-steps and --steady-steps"
+    )
     return replace(recipe, refusal=refusal)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from jaxgan.config import RequestError
 from jaxgan.evaluation import moments
+from jaxgan.explore.space import explorer as explore
 from jaxgan.explore.space import find_class, space_of
 from tests.explore.strokes import KERNEL, explorer, strokes, without_classes
 
@@ -44,9 +45,9 @@ def test_the_class_that_is_told():
     assert set(label.tolist()) == {0, 1} and set(run.draw(0, 0, 50, 1)[1].tolist()) == {1}
     images = run.outputs(latents, label)
     np.testing.assert_allclose(images, strokes(latents @ KERNEL, label), atol=1e-5)
-    with pytest.raises(RequestError, match=r"--class 2: classes are 0\.\.1"):
+    with pytest.raises(RequestError, match=r"class 2 does not exist; classes are 0\.\.1"):
         run.draw(0, 0, 5, 2)
-    with pytest.raises(RequestError, match="--class 0: the run is unconditional"):
+    with pytest.raises(RequestError, match="is unconditional: it takes no class"):
         explorer().draw(0, 0, 5, 0)
 
 
@@ -94,5 +95,5 @@ def test_points_have_no_space():
     run = explorer().run
     points = replace(run, recipe=replace(run.recipe, generate=lambda state, inputs, truncation: inputs))
     with pytest.raises(RequestError, match="makes points"):
-        space_of(points)
+        explore(points)
     assert isinstance(jax.eval_shape(lambda: run.state.step), jax.ShapeDtypeStruct)
